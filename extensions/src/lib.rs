@@ -1,0 +1,1 @@
+//! A Dockerfile, restricted, applied to a root directory. Knows nothing of images or buildpacks.
