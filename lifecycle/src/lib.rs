@@ -1,1 +1,8 @@
 //! A Cloud Native Buildpacks lifecycle.
+
+pub mod api;
+pub mod digest;
+pub mod image;
+pub mod log;
+pub mod reference;
+pub mod target;

@@ -1,0 +1,66 @@
+//! An image as a value: its config, its layers (base first) and what its manifest says beside them.
+//!
+//! Nothing here touches a disk or a network: stores ([`store`]) read and write images, this module
+//! and [`rebase`] change values. JSON that is not understood is kept, so that an image which
+//! passes through loses nothing.
+
+pub mod config;
+pub mod manifest;
+pub mod rebase;
+pub mod store;
+
+use std::path::PathBuf;
+
+use crate::digest::{DiffId, Digest};
+use crate::reference::ImageName;
+pub use config::ImageConfig;
+pub use manifest::{Descriptor, MediaFamily};
+
+/// An image, found in a store or being put together.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The config, with every key it came with.
+    pub config: ImageConfig,
+    /// Layers, base first; as many as the config has diffIDs.
+    pub layers: Vec<Layer>,
+    /// Which media types its manifest uses: those of the base image are kept.
+    pub family: MediaFamily,
+    /// Manifest keys other than `schemaVersion`, `mediaType`, `config` and `layers`, such as `annotations`.
+    pub manifest_extra: serde_json::Map<String, serde_json::Value>,
+    /// How the store it was found in names exactly this image: `repo@sha256:…`, an image ID, a layout
+    /// path with digest. `None` until saved.
+    pub name: Option<ImageName>,
+}
+
+/// One layer of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// The sha256 of its uncompressed tar.
+    pub diff_id: DiffId,
+    /// Its blob as the manifest names it. `None` where a store has no blobs (the Docker daemon).
+    pub blob: Option<Descriptor>,
+    /// Where its bytes are now.
+    pub origin: Origin,
+}
+
+/// Where a layer's bytes are. Reuse is data: a layer of another image keeps its origin.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// In a store, as a layer of the image of that name.
+    Stored(ImageName),
+    /// In the store and under the name the image will be saved as: sent by its layer sink.
+    Sent,
+    /// In a file that holds the blob exactly as its descriptor says.
+    File(PathBuf),
+}
+
+/// The identity of a saved image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The manifest's digest; `None` for a Docker daemon.
+    pub digest: Option<Digest>,
+    /// The manifest's size in bytes; `None` for a Docker daemon.
+    pub manifest_size: Option<u64>,
+    /// The config's digest, which is Docker's image ID.
+    pub image_id: Digest,
+}

@@ -1,0 +1,1 @@
+//! Rebase: an app image on another base.

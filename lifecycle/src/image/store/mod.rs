@@ -1,0 +1,92 @@
+//! Where images live: an OCI layout directory, a registry, the Docker daemon.
+//!
+//! A store finds images, opens layers, takes new layers as streams while they are still being
+//! compressed, and saves. Tags (or the index of a layout) change last, so that a build which ends
+//! early leaves the old image in place.
+
+pub mod layout;
+
+use std::io::{Read, Write};
+
+use super::{Descriptor, Image, Layer, Origin, Saved};
+use crate::digest::Digest;
+use crate::reference::ImageName;
+
+/// How a store wants new layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As plain tar: the Docker daemon compresses nothing itself.
+    Tar,
+    /// As gzip, the default of layouts and registries.
+    Gzip,
+    /// As zstd, where the user asks for it.
+    Zstd,
+}
+
+/// A failure of a store: which operation, on what, why. Exit codes are the caller's matter.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Reading or writing `what` failed.
+    #[error("failed to {action} `{what}`")]
+    Io {
+        /// The operation, as a verb: `read`, `write`, `rename`.
+        action: &'static str,
+        /// The path, URL or reference.
+        what: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What was read is not what it must be: broken JSON, a wrong digest, a limit exceeded.
+    #[error("`{what}` is damaged: {why}")]
+    Damaged {
+        /// The path, URL or reference.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The image or its blob is not there.
+    #[error("`{0}` was not found")]
+    NotFound(String),
+    /// The store refused: no access, not supported.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Where images live.
+pub trait ImageStore: Sync {
+    /// The image of that name, or `None` when there is none.
+    fn find(&self, name: &ImageName) -> Result<Option<Image>, StoreError>;
+
+    /// The blob of `layer` as stored, compressed or not; verified against its digest when read to
+    /// its end (the last read fails on a mismatch).
+    fn open_layer(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, StoreError>;
+
+    /// How this store wants new layers.
+    fn encoding(&self) -> Encoding;
+
+    /// A place to write one new layer of the image that will be saved as `target`. Several may be
+    /// open at once. Dropped without commit, it leaves nothing behind.
+    fn layer_sink(&self, target: &ImageName) -> Result<Box<dyn LayerSink + '_>, StoreError>;
+
+    /// Saves `image` under each of `names`: what is missing of its layers first, tags last.
+    fn save(&self, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError>;
+}
+
+/// Takes the bytes of one new layer.
+pub trait LayerSink: Write + Send {
+    /// All bytes are written and are `blob`: makes the layer part of the store.
+    fn commit(self: Box<Self>, blob: &Descriptor) -> Result<Origin, StoreError>;
+}
+
+/// Fails unless `bytes` hash to `expected`.
+pub fn verify(what: &str, bytes: &[u8], expected: Digest) -> Result<(), StoreError> {
+    let found = Digest::of(bytes);
+    if found == expected {
+        return Ok(());
+    }
+    Err(StoreError::Damaged {
+        what: what.to_owned(),
+        why: format!("its digest is {found}, expected {expected}"),
+    })
+}
