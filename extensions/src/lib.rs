@@ -1,1 +1,5 @@
 //! A Dockerfile, restricted, applied to a root directory. Knows nothing of images or buildpacks.
+
+pub mod dockerfile;
+pub mod policy;
+pub mod state;

@@ -1,0 +1,1 @@
+//! What a build.Dockerfile or a run.Dockerfile may hold.
