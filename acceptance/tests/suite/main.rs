@@ -1,0 +1,3 @@
+//! The acceptance tests: one program, a module per subject.
+
+mod greeter;
