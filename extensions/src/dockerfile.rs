@@ -6,8 +6,7 @@ mod ast;
 mod mount;
 
 pub use ast::{
-    Add, CommandLine, Copy, Declaration, Directives, Dockerfile, From, Healthcheck, Heredoc,
-    Instruction, Kind, Network, Pair, Recorded, Run, Security, Span, Stage, SyntaxWarning,
-    Transfer,
+    Add, CommandLine, Copy, Declaration, Directives, Dockerfile, From, Healthcheck, Heredoc, Instruction,
+    Kind, Network, Pair, Recorded, Run, Security, Span, Stage, SyntaxWarning, Transfer,
 };
 pub use mount::{Attributes, Mount, MountFlag, MountKind, Sharing};

@@ -104,11 +104,7 @@ pub fn argv(command: &CommandLine, shell: &[String]) -> Vec<String> {
     match command {
         CommandLine::Exec(argv) => argv.clone(),
         CommandLine::Shell(text) => {
-            let mut argv = if shell.is_empty() {
-                default_shell()
-            } else {
-                shell.to_vec()
-            };
+            let mut argv = if shell.is_empty() { default_shell() } else { shell.to_vec() };
             argv.push(text.clone());
             argv
         }

@@ -1,6 +1,7 @@
 //! A Cloud Native Buildpacks lifecycle.
 
 pub mod api;
+pub mod component;
 pub mod digest;
 pub mod image;
 pub mod log;

@@ -35,11 +35,7 @@ pub struct Directives {
 
 impl Default for Directives {
     fn default() -> Self {
-        Self {
-            escape: '\\',
-            syntax: None,
-            check: None,
-        }
+        Self { escape: '\\', syntax: None, check: None }
     }
 }
 

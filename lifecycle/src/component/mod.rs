@@ -1,0 +1,4 @@
+//! Buildpacks and image extensions on disk, and running what they bring.
+
+pub mod captured;
+pub mod process;
