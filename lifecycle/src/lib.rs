@@ -3,6 +3,7 @@
 pub mod api;
 pub mod component;
 pub mod digest;
+pub mod env;
 pub mod image;
 pub mod log;
 pub mod reference;
