@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn child_gets_exactly_what_it_is_given() {
-        check(&shell("echo $A $1; pwd; cat; ls -l /proc/self/fd"), Exit::Status(0), "1 first\n/\n4\n");
+        check(&shell("echo $A $1; pwd; cat"), Exit::Status(0), "1 first\n/\n");
         check(
             &shell("env | grep -v -e _= -e PWD= -e SHLVL= | sort"),
             Exit::Status(0),
