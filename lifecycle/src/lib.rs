@@ -1,10 +1,12 @@
 //! A Cloud Native Buildpacks lifecycle.
 
 pub mod api;
+pub mod cache;
 pub mod component;
 pub mod digest;
 pub mod env;
 pub mod image;
+pub mod layers;
 pub mod log;
 pub mod reference;
 pub mod target;
