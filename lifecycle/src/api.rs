@@ -94,6 +94,12 @@ fn parse(text: &str) -> Result<(u64, u64), ApiError> {
 }
 
 impl PlatformApi {
+    /// Whether this version is none before `first` and none after `last`: for tables that name
+    /// versions as data, such as that of the flags. Never, if either is no supported version.
+    pub fn is_within(self, first: &str, last: &str) -> bool {
+        first.parse().is_ok_and(|first| self >= first) && last.parse().is_ok_and(|last| self <= last)
+    }
+
     /// SBOM files are kept: layer, cache and image SBOMs. Spec: platform.md 0.8.
     pub fn has_sbom(self) -> bool {
         self >= Self::V0_8
