@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod cli;
 pub mod component;
 pub mod digest;
 pub mod env;

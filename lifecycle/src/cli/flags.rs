@@ -105,7 +105,9 @@ fn check(name: &str, kind: Kind, value: &str) -> Result<(), FlagError> {
     };
     match wrong {
         None => Ok(()),
-        Some(wanted) => Err(FlagError::Usage(format!("invalid value {value:?} for flag -{name}: not {wanted}"))),
+        Some(wanted) => {
+            Err(FlagError::Usage(format!("invalid value {value:?} for flag -{name}: not {wanted}")))
+        }
     }
 }
 
@@ -231,7 +233,10 @@ mod tests {
         refused("-app", "flag needs an argument: -app");
         refused("---app", "bad flag syntax: ---app");
         refused("-=x", "bad flag syntax: -=x");
-        refused("-daemon=maybe", "invalid value \"maybe\" for flag -daemon: not a boolean, such as true or 0");
+        refused(
+            "-daemon=maybe",
+            "invalid value \"maybe\" for flag -daemon: not a boolean, such as true or 0",
+        );
         refused("-uid=-1", "invalid value \"-1\" for flag -uid: not an unsigned number");
         refused("-ttl 5", "invalid value \"5\" for flag -ttl: not a duration, such as 336h or 1h30m");
     }

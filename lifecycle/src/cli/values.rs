@@ -169,9 +169,7 @@ impl Inputs {
         wanted: &'static str,
     ) -> Result<Option<T>, InputError> {
         self.text(input)
-            .map(|value| {
-                parse(&value).ok_or_else(|| InputError::Value { name: input.name(), value, wanted })
-            })
+            .map(|value| parse(&value).ok_or_else(|| InputError::Value { name: input.name(), value, wanted }))
             .transpose()
     }
 
@@ -235,7 +233,11 @@ mod tests {
     #[test]
     fn empty_texts_are_unset() {
         check_group("-group=", &[("CNB_GROUP_PATH", "/b")], "/b");
-        check_group("-group= -layers=", &[("CNB_GROUP_PATH", ""), ("CNB_LAYERS_DIR", "")], "/layers/group.toml");
+        check_group(
+            "-group= -layers=",
+            &[("CNB_GROUP_PATH", ""), ("CNB_LAYERS_DIR", "")],
+            "/layers/group.toml",
+        );
         assert_eq!(inputs(Phase::Creator, "-tag= -tag a -tag a i", &[]).list(TAG), ["a"]);
     }
 

@@ -1,0 +1,188 @@
+//! How a phase ends: every exit code, and what the user reads when it is not 0.
+//!
+//! Spec: platform.md, the exit code tables under "Usage".
+
+use std::error::Error;
+
+use super::inputs::Phase;
+
+/// Why a phase ends, as the platform is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It failed before its work began: privileges, log level.
+    Failed,
+    /// A flag does not exist or is malformed.
+    Usage,
+    /// The inputs do not fit together.
+    Arguments,
+    /// `CNB_PLATFORM_API` is not supported.
+    PlatformApi,
+    /// A buildpack or extension speaks a Buildpack API that is not supported.
+    BuildpackApi,
+    /// No group passed detection.
+    NotDetected,
+    /// No group passed detection, and at least one buildpack failed with an error.
+    NotDetectedWithErrors,
+    /// Detection failed otherwise.
+    Detect,
+    /// Analysis failed.
+    Analyze,
+    /// Restoration failed.
+    Restore,
+    /// A buildpack's `bin/build` failed.
+    BuildpackFailed,
+    /// Building failed otherwise.
+    Build,
+    /// Exporting failed.
+    Export,
+    /// Rebasing failed.
+    Rebase,
+    /// The launcher failed.
+    Launch,
+    /// An extension's `bin/generate` failed.
+    GenerateFailed,
+    /// Generating failed otherwise.
+    Generate,
+    /// Extending failed.
+    Extend,
+}
+
+impl Exit {
+    /// The exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Arguments => 3,
+            Self::PlatformApi => 11,
+            Self::BuildpackApi => 12,
+            Self::NotDetected => 20,
+            Self::NotDetectedWithErrors => 21,
+            Self::Detect => 22,
+            Self::Analyze => 32,
+            Self::Restore => 42,
+            Self::BuildpackFailed => 51,
+            Self::Build => 52,
+            Self::Export => 62,
+            Self::Rebase => 72,
+            Self::Launch => 82,
+            Self::GenerateFailed => 91,
+            Self::Generate => 92,
+            Self::Extend => 102,
+        }
+    }
+}
+
+impl From<Phase> for Exit {
+    /// The code of a failure in `phase` that has none of its own.
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Analyzer => Self::Analyze,
+            Phase::Detector => Self::Detect,
+            Phase::Restorer => Self::Restore,
+            Phase::Extender => Self::Extend,
+            Phase::Builder => Self::Build,
+            Phase::Exporter => Self::Export,
+            Phase::Creator => Self::Failed,
+            Phase::Rebaser => Self::Rebase,
+        }
+    }
+}
+
+/// A failure as the user is told of it: what could not be done, why, and what to do about it.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which code the process ends with.
+    pub exit: Exit,
+    /// What failed, after "failed to"; empty where the error says it.
+    doing: String,
+    error: Box<dyn Error + Send + Sync>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// `doing` (after "failed to") did not succeed because of `error`.
+    pub fn new(exit: Exit, doing: impl Into<String>, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { exit, doing: doing.into(), error: error.into(), hint: None }
+    }
+
+    /// Adds what the user can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The whole text: `failed to <doing>: <error>: <its cause>…`, and the hint on a line of its own.
+    pub fn text(&self) -> String {
+        let mut text = chain(self.error.as_ref());
+        if !self.doing.is_empty() {
+            text = format!("failed to {}: {text}", self.doing);
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str("\n  ");
+            text.push_str(hint);
+        }
+        text
+    }
+}
+
+/// `error` and its causes in one line. A cause that an error repeats in its own text is left out.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Makes a panic, which is a fault of ours, end the process with `exit` and a report of where it was.
+pub fn on_panic(phase: &'static str, exit: Exit) {
+    std::panic::set_hook(Box::new(move |panic| {
+        eprintln!(
+            "ERROR: {phase} {panic}\n  This is a fault in the lifecycle, not in your build: please report it."
+        );
+        std::process::exit(exit.code().into());
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("read `/a`")]
+    struct Read(#[source] std::io::Error);
+
+    #[test]
+    fn failure_reads_from_what_to_why_to_what_to_do() {
+        let error = Read(std::io::Error::other("disk on fire"));
+        let failure = Failure::new(Exit::Export, "export", error).hint("Call the fire brigade.");
+        assert_eq!(failure.text(), "failed to export: read `/a`: disk on fire\n  Call the fire brigade.");
+    }
+
+    #[test]
+    fn repeated_causes_are_left_out() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("read: {0}")]
+        struct Twice(#[source] std::io::Error);
+        assert_eq!(Failure::new(Exit::Failed, "", Twice(std::io::Error::other("no"))).text(), "read: no");
+    }
+
+    #[test]
+    fn every_phase_fails_in_its_own_range() {
+        let code = |phase: Phase| Exit::from(phase).code();
+        assert_eq!(code(Phase::Detector) / 10, 2);
+        assert_eq!(code(Phase::Analyzer) / 10, 3);
+        assert_eq!(code(Phase::Restorer) / 10, 4);
+        assert_eq!(code(Phase::Builder) / 10, 5);
+        assert_eq!(code(Phase::Exporter) / 10, 6);
+        assert_eq!(code(Phase::Rebaser) / 10, 7);
+        assert_eq!(code(Phase::Extender) / 10, 10);
+    }
+}
