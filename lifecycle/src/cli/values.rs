@@ -204,7 +204,7 @@ mod tests {
         let args: Vec<String> = args.split(' ').filter(|arg| !arg.is_empty()).map(str::to_owned).collect();
         let parsed = flags::parse(&args, &flags(phase, api)).expect("the line is well-formed");
         let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Inputs::new(phase, api, parsed, variables, PathBuf::from("/work"))
+        Inputs::new(phase, api, parsed, variables, PathBuf::from("/here"))
     }
 
     #[track_caller]
@@ -227,7 +227,7 @@ mod tests {
     fn defaults_below_layers_follow_the_final_layers_directory() {
         check_group("-layers /l", &[("CNB_LAYERS_DIR", "/m")], "/l/group.toml");
         check_group("", &[("CNB_LAYERS_DIR", "/m")], "/m/group.toml");
-        check_group("-layers l", &[], "/work/l/group.toml");
+        check_group("-layers l", &[], "/here/l/group.toml");
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn paths_come_out_absolute_and_clean() {
-        check_group("-group a/../b//c/./d/", &[], "/work/b/c/d");
+        check_group("-group a/../b//c/./d/", &[], "/here/b/c/d");
         check_group("-group /../..", &[], "/");
     }
 
