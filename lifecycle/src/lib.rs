@@ -6,6 +6,7 @@ pub mod cli;
 pub mod component;
 pub mod digest;
 pub mod env;
+pub mod exec_env;
 pub mod files;
 pub mod image;
 pub mod json;

@@ -3,7 +3,6 @@
 //! The only place that starts a component's executable. Nothing of our own environment, directory
 //! or input reaches it but what stands in [`Child`]. Which variables those are is not decided here.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -19,6 +18,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
+use crate::env::Env;
 use crate::log::{Level, Log, Stream};
 
 use super::captured::Captured;
@@ -120,7 +120,7 @@ pub struct Child {
     /// Directory it runs in.
     pub dir: PathBuf,
     /// Its whole environment.
-    pub env: BTreeMap<OsString, OsString>,
+    pub env: Env,
 }
 
 impl Child {
@@ -172,7 +172,7 @@ impl Child {
     /// Starts it. Our copies of the writing ends are closed when the command is dropped.
     fn spawn(&self, out: PipeWriter, err: PipeWriter) -> Result<std::process::Child, ProcessError> {
         let mut command = Command::new(&self.program);
-        command.args(&self.args).current_dir(&self.dir).env_clear().envs(&self.env);
+        command.args(&self.args).current_dir(&self.dir).env_clear().envs(self.env.iter());
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let mut attempts = 0;
         loop {
@@ -293,11 +293,14 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Child {
+        let mut env = Env::default();
+        env.set("A", "1");
+        env.set("PATH", "/usr/bin:/bin");
         Child {
             program: PathBuf::from("/bin/sh"),
             args: vec!["-c".into(), script.into(), "name".into(), "first".into()],
             dir: PathBuf::from("/"),
-            env: BTreeMap::from([("A".into(), "1".into()), ("PATH".into(), "/usr/bin:/bin".into())]),
+            env,
         }
     }
 
@@ -305,7 +308,7 @@ mod tests {
         let program = dir.join("program");
         std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
-        Child { program, args: Vec::new(), dir: dir.to_owned(), env: BTreeMap::new() }
+        Child { program, args: Vec::new(), dir: dir.to_owned(), env: Env::default() }
     }
 
     #[track_caller]

@@ -5,8 +5,17 @@
 //!
 //! Spec: platform.md "Files", buildpack.md "Data Format".
 
+pub mod build_plan;
+pub mod buildpack;
+pub mod component_id;
 pub mod data;
+pub mod extend_config;
+pub mod extension;
+pub mod group;
+pub mod order;
+pub mod plan;
 mod save;
+pub mod system;
 
 use std::fs::File;
 use std::io::{self, Read};
