@@ -1,5 +1,6 @@
 //! A Dockerfile, restricted, applied to a root directory. Knows nothing of images or buildpacks.
 
 pub mod dockerfile;
+pub mod expand;
 pub mod policy;
 pub mod state;
