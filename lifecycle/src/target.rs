@@ -16,22 +16,41 @@ pub struct Distro {
     pub version: String,
 }
 
-/// The target of an image: empty texts are unknown.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The target of an image: empty texts are unknown. Serialised as messages show it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Target {
     /// Legacy stack or base image identifier (`io.buildpacks.base.id`), if any.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// Operating system, for example `linux`.
     pub os: String,
     /// Architecture as Go names it, for example `amd64`.
     pub arch: String,
     /// Architecture variant, for example `v8`.
+    #[serde(rename = "arch-variant", skip_serializing_if = "String::is_empty")]
     pub variant: String,
     /// Distribution, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub distro: Option<Distro>,
 }
 
 impl Target {
+    /// Whether an app image built for this target can be put on a base of target `base`: what the base
+    /// says must hold for the app; what the base leaves open, or a variant the app leaves open, matches.
+    ///
+    /// Spec: platform.md "rebaser", Outputs.
+    pub fn accepts_base(&self, base: &Self) -> bool {
+        let open_or_equal = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
+        if self.os != base.os || self.arch != base.arch || !open_or_equal(&self.variant, &base.variant) {
+            return false;
+        }
+        let Some(wanted) = &base.distro else { return true };
+        self.distro.as_ref().is_some_and(|known| {
+            (wanted.name.is_empty() || wanted.name == known.name)
+                && (wanted.version.is_empty() || wanted.version == known.version)
+        })
+    }
+
     /// The target with what is missing filled in: the distribution from the build image's
     /// `/etc/os-release`, Linux, and our own architecture.
     ///
@@ -206,5 +225,39 @@ mod tests {
                 ("CNB_TARGET_DISTRO_VERSION", "24.04"),
             ]
         );
+    }
+
+    /// `os/arch/variant/distro/version`, empty parts unknown; without distro, no distribution is known.
+    fn of(text: &str) -> Target {
+        let mut parts = text.split('/').map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        let (os, arch, variant) = (next(), next(), next());
+        let distro = Distro { name: next(), version: next() };
+        let distro = (distro != Distro::default()).then_some(distro);
+        Target { id: String::new(), os, arch, variant, distro }
+    }
+
+    #[track_caller]
+    fn check_base(app: &str, base: &str, expected: bool) {
+        assert_eq!(of(app).accepts_base(&of(base)), expected);
+    }
+
+    #[test]
+    fn a_base_matches_when_all_it_says_holds_for_the_app() {
+        check_base("linux/amd64//ubuntu/24.04", "linux/amd64//ubuntu/24.04", true);
+        check_base("linux/amd64//ubuntu/24.04", "linux/amd64", true);
+        check_base("linux/amd64//ubuntu/24.04", "linux/amd64//ubuntu", true);
+        check_base("linux/arm64/v8", "linux/arm64", true);
+        check_base("linux/arm64", "linux/arm64/v8", true);
+    }
+
+    #[test]
+    fn a_base_that_says_something_else_does_not_match() {
+        check_base("linux/amd64", "linux/arm64", false);
+        check_base("linux/amd64", "windows/amd64", false);
+        check_base("linux/arm64/v8", "linux/arm64/v7", false);
+        check_base("linux/amd64", "linux/amd64//ubuntu/24.04", false);
+        check_base("linux/amd64//ubuntu/22.04", "linux/amd64//ubuntu/24.04", false);
+        check_base("linux/amd64//debian/24.04", "linux/amd64//ubuntu/24.04", false);
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Spec: platform.md "Files", buildpack.md "Data Format".
 
+pub mod analyzed;
 pub mod build_plan;
 pub mod buildpack;
 pub mod component_id;
@@ -12,9 +13,14 @@ pub mod data;
 pub mod extend_config;
 pub mod extension;
 pub mod group;
+pub mod labels;
 pub mod order;
 pub mod plan;
+pub mod project;
+pub mod report;
+pub mod run;
 mod save;
+pub mod stack;
 pub mod system;
 
 use std::fs::File;
@@ -22,6 +28,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 pub use save::{Reserved, reserve, write};
 
@@ -152,6 +159,15 @@ pub fn read_text(path: &Path) -> Result<String, Cause> {
         return Err(Cause::TooLarge(path.to_owned()));
     }
     String::from_utf8(bytes).map_err(|_| Cause::NotText(path.to_owned()))
+}
+
+/// What Go writes for an empty list or map that was never made: null counts as empty.
+pub(crate) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Reads TOML into `T`. Unknown keys are `T`'s matter.
