@@ -31,6 +31,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Takes what a sha256 computation gave.
+    pub fn from_hash(hash: impl Into<[u8; 32]>) -> Self {
+        Self(hash.into())
+    }
+
     /// The 64 hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> String {
         use fmt::Write as _;

@@ -8,6 +8,7 @@ pub mod exit;
 pub mod flags;
 mod help;
 pub mod inputs;
+pub mod keychain;
 pub mod privileges;
 pub mod values;
 

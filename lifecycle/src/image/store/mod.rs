@@ -5,6 +5,7 @@
 //! early leaves the old image in place.
 
 pub mod layout;
+pub mod registry;
 
 use std::io::{Read, Write};
 

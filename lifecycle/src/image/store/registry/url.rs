@@ -1,0 +1,95 @@
+//! URLs as far as registries need them: joining a `Location`, comparing hosts, and showing one
+//! without its secrets.
+
+/// Scheme and authority of an absolute URL, for example `https://r.example:5000`; `None` when it
+/// is not an http or https URL with a host.
+pub fn origin(url: &str) -> Option<&str> {
+    let after = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let host = after.split(['/', '?', '#']).next().filter(|host| !host.is_empty())?;
+    Some(&url[..url.len() - after.len() + host.len()])
+}
+
+/// `location`, absolute or relative, as seen from `base`. `None` when it is neither.
+pub fn join(base: &str, location: &str) -> Option<String> {
+    if origin(location).is_some() {
+        return Some(location.to_owned());
+    }
+    let origin = origin(base)?;
+    if let Some(rest) = location.strip_prefix("//") {
+        let scheme = origin.split_once("://")?.0;
+        return Some(format!("{scheme}://{rest}"));
+    }
+    if location.starts_with('/') {
+        return Some(format!("{origin}{location}"));
+    }
+    let path = base[origin.len()..].split(['?', '#']).next().unwrap_or("");
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Some(format!("{origin}{folder}/{location}"))
+}
+
+/// Adds a query parameter, its value escaped.
+pub fn with_parameter(url: &str, name: &str, value: &str) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}{name}={}", escape(value))
+}
+
+/// Percent-encodes everything but letters, digits and `-._~`.
+pub fn escape(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            write!(escaped, "%{byte:02X}").expect("a String takes any text");
+        }
+        escaped
+    })
+}
+
+/// A URL as it may be shown: user information and the query (which may be a signature) are left out.
+pub fn shown(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or(url);
+    match plain.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1))) {
+        Some((scheme, rest)) => format!("{scheme}://{rest}"),
+        None => plain.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_joined_as_rfc_3986_has_it() {
+        let base = "http://127.0.0.1:5000/v2/a/blobs/uploads/";
+        for (location, expected) in [
+            ("https://cdn.example/x?y", Some("https://cdn.example/x?y")),
+            ("/v2/b?c=d", Some("http://127.0.0.1:5000/v2/b?c=d")),
+            ("//cdn.example/x", Some("http://cdn.example/x")),
+            ("uuid?state=1", Some("http://127.0.0.1:5000/v2/a/blobs/uploads/uuid?state=1")),
+        ] {
+            assert_eq!(join(base, location).as_deref(), expected);
+        }
+        assert_eq!(join("nonsense", "/x"), None);
+    }
+
+    #[test]
+    fn origins_compare_scheme_host_and_port() {
+        assert_eq!(origin("https://a.example:1/x"), Some("https://a.example:1"));
+        assert_eq!(origin("https://a.example?x"), Some("https://a.example"));
+        assert_eq!(origin("ftp://a"), None);
+        assert_eq!(origin("https:///x"), None);
+    }
+
+    #[test]
+    fn shown_urls_hold_no_secret() {
+        assert_eq!(shown("https://user:pass@h.example/x?sig=1#f"), "https://h.example/x");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(base in ".*", location in ".*") {
+            let _ = (join(&base, &location), origin(&base), shown(&base), escape(&location));
+        }
+    }
+}

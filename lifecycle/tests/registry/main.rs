@@ -1,0 +1,4 @@
+//! The registry store against the distribution's own `docker-registry` on loopback.
+
+mod blobs;
+mod server;
