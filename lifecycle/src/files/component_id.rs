@@ -1,4 +1,5 @@
-//! What names a buildpack or an extension: ID and version, checked where they are read.
+//! What names a buildpack or an extension: kind, ID and version, checked where they are read; and
+//! the Buildpack API that it declares.
 //!
 //! Both become names of directories, so nothing that could lead elsewhere gets this far.
 //!
@@ -8,11 +9,72 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::{ApiError, BuildpackApi};
+
 /// IDs whose layers directory would be the lifecycle's own.
 const RESERVED: [&str; 4] = ["app", "config", "generated", "sbom"];
 
 /// The most bytes of an ID or a version: file systems refuse more in one name.
 const MAX_BYTES: usize = 250;
+
+/// Which of the two kinds of component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A buildpack, component or composite.
+    Buildpack,
+    /// An image extension.
+    Extension,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Buildpack => "buildpack",
+            Self::Extension => "extension",
+        })
+    }
+}
+
+/// A Buildpack API that is malformed, not given, or not supported: exit code 12. The texts are
+/// those that platforms' tests quote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ComponentApiError {
+    /// Not a version.
+    #[error("parse buildpack API '<nil>' for {kind} '{component}': {source}")]
+    Malformed {
+        /// Buildpack or extension.
+        kind: Kind,
+        /// `id@version`.
+        component: String,
+        /// What is wrong with it.
+        source: ApiError,
+    },
+    /// A version that is not supported.
+    #[error(
+        "set API for {kind} '{component}': buildpack API version '{found}' is incompatible with the lifecycle; {source}"
+    )]
+    Unsupported {
+        /// Buildpack or extension.
+        kind: Kind,
+        /// `id@version`.
+        component: String,
+        /// The version as declared.
+        found: String,
+        /// Which are supported.
+        source: ApiError,
+    },
+}
+
+/// The Buildpack API that `component` declares as `text`.
+pub fn parse_api(kind: Kind, component: &str, text: &str) -> Result<BuildpackApi, ComponentApiError> {
+    let component = component.to_owned();
+    text.parse().map_err(|source| match source {
+        ApiError::Malformed(_) => ComponentApiError::Malformed { kind, component, source },
+        ApiError::Unsupported { .. } => {
+            ComponentApiError::Unsupported { kind, component, found: text.to_owned(), source }
+        }
+    })
+}
 
 /// Why an ID or a version was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +205,16 @@ mod tests {
         for id in RESERVED {
             assert_eq!(id.parse::<ComponentId>(), Err(NameError::Reserved(id.to_owned())));
         }
+    }
+
+    #[test]
+    fn apis_are_refused_in_the_words_that_platforms_quote() {
+        let message = |text| parse_api(Kind::Buildpack, "hello_world@0.0.1", text).unwrap_err().to_string();
+        assert!(message("").starts_with("parse buildpack API '<nil>' for buildpack 'hello_world@0.0.1'"));
+        assert!(message("0.6").starts_with(
+            "set API for buildpack 'hello_world@0.0.1': buildpack API version '0.6' is incompatible with the lifecycle"
+        ));
+        assert_eq!(parse_api(Kind::Extension, "e@1", "0.9"), Ok(BuildpackApi::V0_9));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::component_id::{ComponentId, ComponentVersion};
+use super::component_id::{ComponentApiError, ComponentId, ComponentVersion, Kind, parse_api};
 use super::{SpecFile, SyntaxError, parse_toml};
-use crate::api::{ApiError, BuildpackApi};
+use crate::api::BuildpackApi;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,8 +44,8 @@ impl Group {
 
 impl GroupElement {
     /// The Buildpack API. Fails on a version that is malformed or not supported.
-    pub fn api(&self) -> Result<BuildpackApi, ApiError> {
-        self.api.parse()
+    pub fn api(&self, kind: Kind) -> Result<BuildpackApi, ComponentApiError> {
+        parse_api(kind, &self.to_string(), &self.api)
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
         let group = Group::parse(TEXT).unwrap();
         assert_eq!(group.to_toml(), TEXT);
         assert_eq!(group.group[0].to_string(), "a/b@1.0");
-        assert_eq!(group.group[0].api(), Ok(BuildpackApi::V0_10));
+        assert_eq!(group.group[0].api(Kind::Buildpack), Ok(BuildpackApi::V0_10));
         assert_eq!(Group::default().to_toml(), "");
     }
 
@@ -83,7 +83,7 @@ mod tests {
     fn platforms_may_leave_the_api_out_and_add_keys() {
         let group =
             Group::parse("[[group]]\nid = 'a'\nversion = '1'\noptional = true\nextension = false").unwrap();
-        assert!(matches!(group.group[0].api(), Err(ApiError::Malformed(_))));
+        assert!(group.group[0].api(Kind::Buildpack).is_err());
     }
 
     #[test]
