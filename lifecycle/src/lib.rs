@@ -14,3 +14,4 @@ pub mod layers;
 pub mod log;
 pub mod reference;
 pub mod target;
+pub mod time;
