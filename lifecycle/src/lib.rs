@@ -12,6 +12,7 @@ pub mod image;
 pub mod json;
 pub mod layers;
 pub mod log;
+pub mod phase;
 pub mod reference;
 pub mod target;
 pub mod time;

@@ -1,0 +1,6 @@
+//! The phases: one function each, values in, values out.
+//!
+//! What a phase is told stands in a struct beside its function; where that comes from (flags,
+//! files, an earlier phase in the same process) is no matter of the phase.
+
+pub mod restore;

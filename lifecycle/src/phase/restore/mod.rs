@@ -1,0 +1,3 @@
+//! Restoring: layers, metadata and SBOM files of earlier builds come back into the layers directory.
+
+pub mod plan;
