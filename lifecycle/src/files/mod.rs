@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-pub use save::{Reserved, reserve, write};
+pub use save::{Reserved, make_dirs, reserve, write};
 
 /// The most bytes read from one file: far above any real one, and a bound on memory.
 pub const MAX_BYTES: u64 = 64 << 20;

@@ -14,6 +14,8 @@ use super::{Cause, FileError};
 
 /// Every file is readable by all whatever the umask: other phases run as other users.
 const MODE: u32 = 0o644;
+/// So is every directory.
+const DIR_MODE: u32 = 0o755;
 
 /// A place where a file can be written; nothing is there yet.
 #[derive(Debug)]
@@ -54,6 +56,22 @@ impl Reserved {
     }
 }
 
+/// Creates the directory `path` and those above it that are missing, with mode 0755 whatever the
+/// umask: they become part of layers, and other phases run as other users.
+pub fn make_dirs(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_dirs(parent)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(DIR_MODE)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn failed(file: &'static str, operation: &'static str, path: &Path, error: io::Error) -> FileError {
     FileError { action: "write", file, cause: Cause::system(operation, path, error) }
 }
@@ -65,7 +83,7 @@ fn place(path: &Path) -> io::Result<Place> {
         return open(path).map(Place::InPlace);
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
+    make_dirs(dir)?;
     match tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir) {
         Ok(temp) => Ok(Place::Beside(temp)),
         Err(error) => open(path).map(Place::InPlace).map_err(|_| error),
@@ -111,6 +129,17 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, MODE);
         assert_eq!(names(path.parent().expect("a parent")), ["plan.toml"]);
+    }
+
+    #[test]
+    fn directories_are_made_where_they_are_missing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a/b");
+        make_dirs(&path).expect("created");
+        make_dirs(&path).expect("there already");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, DIR_MODE);
+        fs::write(path.join("file"), "").expect("written");
+        assert!(make_dirs(&path.join("file")).is_err() && make_dirs(&path.join("file/c")).is_err());
     }
 
     #[test]

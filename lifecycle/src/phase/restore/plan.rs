@@ -165,6 +165,7 @@ mod tests {
     use crate::digest::Digest;
     use crate::files::labels::BuildpackLayers;
     use serde_json::json;
+    use std::collections::BTreeMap;
 
     fn sha(text: &str) -> DiffId {
         DiffId::new(Digest::of(text.as_bytes()))
@@ -256,7 +257,7 @@ mod tests {
         let buildpack =
             |key: &str, layers| BuildpackLayers { key: key.to_owned(), layers, ..Default::default() };
         let previous = LifecycleMetadata {
-            buildpacks: vec![buildpack("bp/x", layers), buildpack("other", Default::default())],
+            buildpacks: vec![buildpack("bp/x", layers), buildpack("other", BTreeMap::default())],
             ..Default::default()
         };
         let cache = CacheMetadata {
