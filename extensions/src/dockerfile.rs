@@ -19,7 +19,7 @@ pub use ast::{
     Kind, Network, Pair, Recorded, Run, Security, Span, Stage, SyntaxWarning, Transfer,
 };
 pub use error::{ParseError, SyntaxError};
-pub use heredoc::strip_tabs;
+pub use heredoc::{heredoc_name, strip_tabs};
 pub use mount::{Attributes, Mount, MountError, MountFlag, MountKind, Sharing};
 pub use parse::parse;
 pub use source::Location;

@@ -53,6 +53,11 @@ pub(super) fn start(word: &str) -> Result<Option<Start>, SyntaxError> {
     Ok(Some(Start { name: name.clone(), expand: count(name) == count(kept), strip_tabs }))
 }
 
+/// Returns the delimiter if the text is the start of a heredoc and nothing else.
+pub fn heredoc_name(text: &str) -> Option<String> {
+    start(text).ok().flatten().map(|start| start.name)
+}
+
 /// Removes the tabs at the start of each line, as `<<-` asks for.
 pub fn strip_tabs(body: &str) -> String {
     body.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
