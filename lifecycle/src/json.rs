@@ -69,9 +69,9 @@ impl JsonObject {
         self.members.is_empty()
     }
 
-    /// Members in order: key, and value as JSON text.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.members.iter().map(|(key, value)| (key.as_str(), value.get()))
+    /// Members in order; what is [`Self::set`] to one of their values keeps its spelling.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.members.iter().map(|(key, value)| (key.as_str(), &**value))
     }
 
     /// The value of `key` as JSON text.
@@ -86,10 +86,21 @@ impl JsonObject {
 
     /// Puts `value` at `key`: in place where the key is already there, else at the end.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) {
-        let raw = RawValue::from_string(go_json(value)).expect("what go_json wrote is JSON");
+        self.put(key, RawValue::from_string(go_json(value)).expect("what go_json wrote is JSON"));
+    }
+
+    fn put(&mut self, key: &str, raw: Box<RawValue>) {
         match self.members.iter_mut().find(|(name, _)| name == key) {
             Some((_, old)) => *old = raw,
             None => self.members.push((key.to_owned(), raw)),
+        }
+    }
+
+    /// Puts `value` at `key`, before all others.
+    pub fn set_first<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) {
+        self.set(key, value);
+        if let Some(place) = self.members.iter().position(|(name, _)| name == key) {
+            self.members[..=place].rotate_right(1);
         }
     }
 
@@ -101,7 +112,8 @@ impl JsonObject {
 
 impl PartialEq for JsonObject {
     fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
+        self.members.len() == other.members.len()
+            && self.iter().zip(other.iter()).all(|(a, b)| a.0 == b.0 && a.1.get() == b.1.get())
     }
 }
 
@@ -189,7 +201,9 @@ mod tests {
         object.set("a", "<");
         object.set("d", &[1, 2]);
         object.remove("c");
-        assert_eq!(go_json(&object), r#"{"b":1,"a":"\u003c","d":[1,2]}"#);
+        object.set_first("a", "<");
+        object.set_first("z", &0);
+        assert_eq!(go_json(&object), r#"{"z":0,"a":"\u003c","b":1,"d":[1,2]}"#);
     }
 
     #[test]

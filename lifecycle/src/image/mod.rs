@@ -12,8 +12,9 @@ pub mod store;
 use std::path::PathBuf;
 
 use crate::digest::{DiffId, Digest};
+use crate::json::JsonObject;
 use crate::reference::ImageName;
-pub use config::ImageConfig;
+pub use config::{HistoryRule, ImageConfig};
 pub use manifest::{Descriptor, MediaFamily};
 
 /// An image, found in a store or being put together.
@@ -25,11 +26,36 @@ pub struct Image {
     pub layers: Vec<Layer>,
     /// Which media types its manifest uses: those of the base image are kept.
     pub family: MediaFamily,
-    /// Manifest keys other than `schemaVersion`, `mediaType`, `config` and `layers`, such as `annotations`.
-    pub manifest_extra: serde_json::Map<String, serde_json::Value>,
+    /// The manifest as it came, for its other keys, such as `annotations`, and their order;
+    /// `schemaVersion`, `mediaType`, `config` and `layers` are written anew.
+    pub manifest: JsonObject,
     /// How the store it was found in names exactly this image: `repo@sha256:…`, an image ID, a layout
     /// path with digest. `None` until saved.
     pub name: Option<ImageName>,
+}
+
+impl Image {
+    /// An image without layers, as if its base were empty.
+    pub fn new(config: ImageConfig) -> Self {
+        Self {
+            config,
+            layers: Vec::new(),
+            family: MediaFamily::default(),
+            manifest: JsonObject::default(),
+            name: None,
+        }
+    }
+
+    /// Adds a layer on top, with how it was made.
+    pub fn push_layer(&mut self, layer: Layer, created_by: &str) {
+        self.config.push_layer(layer.diff_id, created_by);
+        self.layers.push(layer);
+    }
+
+    /// The layer with that diffID.
+    pub fn layer(&self, diff_id: DiffId) -> Option<&Layer> {
+        self.layers.iter().find(|layer| layer.diff_id == diff_id)
+    }
 }
 
 /// One layer of an image.

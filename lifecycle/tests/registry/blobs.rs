@@ -40,7 +40,7 @@ fn descriptor(bytes: &[u8]) -> Descriptor {
         media_type: "application/octet-stream".to_owned(),
         size,
         digest,
-        extra: serde_json::Map::new(),
+        extra: lifecycle::json::JsonObject::default(),
     }
 }
 
