@@ -10,6 +10,7 @@ pub mod judges;
 pub mod oci;
 pub mod run_image;
 pub mod sandbox;
+pub mod servers;
 
 use std::path::{Path, PathBuf};
 

@@ -1,40 +1,20 @@
 //! Blobs go up, are found, mounted and read back.
 
 use std::io::{Read, Write};
-use std::sync::Arc;
 
 use lifecycle::digest::Digest;
 use lifecycle::image::Descriptor;
 use lifecycle::image::store::LayerSink;
 use lifecycle::image::store::registry::blob::BlobReader;
-use lifecycle::image::store::registry::client::{Client, Repository};
-use lifecycle::image::store::registry::credential::{Credential, Entry, Keychain};
-use lifecycle::image::store::registry::trust::Trust;
+use lifecycle::image::store::registry::client::Repository;
+use lifecycle::image::store::registry::credential::Keychain;
 use lifecycle::image::store::registry::upload::{UploadSink, Uploads};
-use lifecycle::log::{Level, Log};
 
-use crate::server::Registry;
+use acceptance::servers::registry::Registry;
 
-fn uploads(registry: &Registry, name: &str, keychain: Keychain) -> Uploads {
-    let (log, _) = Log::buffer(Level::Debug);
-    let client = Arc::new(Client::new(Trust::default(), keychain, log));
-    Uploads { client, repository: Repository { registry: registry.host.clone(), name: name.to_owned() } }
-}
+use crate::support::{account, noise, uploads};
 
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(len);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
-}
-
-fn descriptor(bytes: &[u8]) -> Descriptor {
+pub fn descriptor(bytes: &[u8]) -> Descriptor {
     let (size, digest) = (bytes.len() as u64, Digest::of(bytes));
     Descriptor {
         media_type: "application/octet-stream".to_owned(),
@@ -45,7 +25,7 @@ fn descriptor(bytes: &[u8]) -> Descriptor {
 }
 
 #[track_caller]
-fn round_trip(uploads: &Uploads, bytes: &[u8]) {
+pub fn round_trip(uploads: &Uploads, bytes: &[u8]) {
     let blob = descriptor(bytes);
     let mut sink = Box::new(UploadSink::new(uploads.clone()));
     for chunk in bytes.chunks(100_000) {
@@ -63,7 +43,7 @@ fn round_trip(uploads: &Uploads, bytes: &[u8]) {
 #[test]
 fn small_and_large_blobs_round_trip() {
     let registry = Registry::plain();
-    let uploads = uploads(&registry, "team/app", Keychain::default());
+    let uploads = uploads(&registry.host, "team/app", Keychain::default());
     for len in [0, 1, 1 << 20, (1 << 20) + 1, 20 << 20] {
         round_trip(&uploads, &noise(len));
     }
@@ -72,7 +52,7 @@ fn small_and_large_blobs_round_trip() {
 #[test]
 fn a_blob_is_mounted_from_a_repository_that_has_it() {
     let registry = Registry::plain();
-    let source = uploads(&registry, "team/base", Keychain::default());
+    let source = uploads(&registry.host, "team/base", Keychain::default());
     let bytes = noise(3000);
     round_trip(&source, &bytes);
     let target = Uploads {
@@ -87,14 +67,10 @@ fn a_blob_is_mounted_from_a_repository_that_has_it() {
 #[test]
 fn accounts_are_used_when_asked_for_and_errors_hide_them() {
     let registry = Registry::with_basic_auth();
-    let entry = |password: &str| Entry {
-        scope: registry.host.clone(),
-        source: "test".to_owned(),
-        credential: Credential::Basic { user: "user".to_owned(), password: password.to_owned() },
-    };
-    round_trip(&uploads(&registry, "team/app", Keychain::new(vec![entry("secret-word")])), &noise(2 << 20));
-    let denied =
-        uploads(&registry, "team/app", Keychain::new(vec![entry("wrong-word")])).probe().expect_err("denied");
+    round_trip(&uploads(&registry.host, "team/app", account(&registry.host, "secret-word")), &noise(2 << 20));
+    let denied = uploads(&registry.host, "team/app", account(&registry.host, "wrong-word"))
+        .probe()
+        .expect_err("denied");
     let text = denied.to_string();
     assert!(
         text.contains("401") && text.contains("POST http://127.0.0.1") && !text.contains("wrong-word"),
@@ -105,7 +81,7 @@ fn accounts_are_used_when_asked_for_and_errors_hide_them() {
 #[test]
 fn a_blob_that_is_not_what_its_descriptor_says_fails_at_its_end() {
     let registry = Registry::plain();
-    let uploads = uploads(&registry, "team/app", Keychain::default());
+    let uploads = uploads(&registry.host, "team/app", Keychain::default());
     let bytes = noise(3000);
     round_trip(&uploads, &bytes);
     let short = Descriptor { size: 2999, ..descriptor(&bytes) };

@@ -1,4 +1,5 @@
 //! The registry store against the distribution's own `docker-registry` on loopback.
 
 mod blobs;
-mod server;
+mod networks;
+mod support;

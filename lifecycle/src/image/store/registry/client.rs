@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::Method;
@@ -21,6 +22,9 @@ use crate::log::Log;
 const MAX_REDIRECTS: usize = 10;
 /// A token may expire while a request waits for its next try; more refusals than this are meant.
 const MAX_CHALLENGES: usize = 3;
+
+/// A server that speaks no TLS may keep a TLS greeting waiting for ever.
+const DISCOVERY: Duration = Duration::from_secs(5);
 
 /// A client of any number of registries, shared by all threads.
 #[derive(Debug)]
@@ -275,7 +279,8 @@ impl Client {
         if !insecure && !is_local(&repository.registry) {
             return Ok(host(https, Session::default()));
         }
-        let ping = Request::new(Method::GET, format!("{https}/v2/"));
+        let mut ping = Request::new(Method::GET, format!("{https}/v2/"));
+        ping.patience = Some(DISCOVERY);
         match exchange(&self.agent(&https, !insecure)?, &ping, None, None) {
             Ok(response) => {
                 let headers = response.headers.get_all("www-authenticate");

@@ -2,6 +2,7 @@
 //! no credentials of its own.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use ureq::http::{self, HeaderMap, Method};
 use ureq::{Agent, AsSendBody, SendBody};
@@ -25,12 +26,14 @@ pub struct Request<'a> {
     pub headers: Vec<(&'static str, String)>,
     /// The body; empty for most.
     pub body: &'a [u8],
+    /// How long the whole exchange may take, where it must be short.
+    pub patience: Option<Duration>,
 }
 
 impl<'a> Request<'a> {
     /// A request without headers and body.
     pub fn new(method: Method, url: impl Into<String>) -> Self {
-        Self { method, url: url.into(), headers: Vec::new(), body: &[] }
+        Self { method, url: url.into(), headers: Vec::new(), body: &[], patience: None }
     }
 
     /// Adds a header.
@@ -141,9 +144,9 @@ pub fn exchange(
             Some((reader, _)) => reader,
             None => &mut bytes,
         };
-        run(agent, builder.body(SendBody::from_reader(reader)).map_err(wrong)?)
+        run(agent, builder.body(SendBody::from_reader(reader)).map_err(wrong)?, request.patience)
     } else {
-        run(agent, builder.body(()).map_err(wrong)?)
+        run(agent, builder.body(()).map_err(wrong)?, request.patience)
     };
     let (parts, body) = answer.map_err(|error| failed(error.to_string()))?.into_parts();
     Ok(Response {
@@ -159,9 +162,11 @@ pub fn exchange(
 fn run(
     agent: &Agent,
     request: http::Request<impl AsSendBody>,
+    patience: Option<Duration>,
 ) -> Result<http::Response<ureq::Body>, ureq::Error> {
     let per_read = (request.method() == Method::GET).then(trust::stall);
-    let request = agent.configure_request(request).timeout_per_read(per_read).build();
+    let request =
+        agent.configure_request(request).timeout_per_read(per_read).timeout_global(patience).build();
     agent.run(request)
 }
 
