@@ -1,0 +1,72 @@
+//! Between an image and its two documents, manifest and config: for stores that keep blobs.
+
+use super::{StoreError, verify};
+use crate::image::manifest::{Descriptor, Manifest};
+use crate::image::{Image, ImageConfig, Layer, Origin};
+use crate::json::go_json;
+use crate::reference::ImageName;
+
+/// The largest config that is read, in bytes: labels of several MB exist.
+pub const MAX_CONFIG_BYTES: u64 = 64 << 20;
+
+/// Puts an image together from its manifest and its config's bytes, which are verified. Layers are
+/// stored as those of `name`, which is what the store calls exactly this image.
+pub fn assemble(manifest: Manifest, config: &[u8], name: ImageName) -> Result<Image, StoreError> {
+    let what = name.to_string();
+    let damaged = |why: String| StoreError::Damaged { what: what.clone(), why };
+    verify(&format!("config of {what}"), config, manifest.config.digest)?;
+    let text = std::str::from_utf8(config).map_err(|_| damaged("its config is not UTF-8".to_owned()))?;
+    let config = ImageConfig::parse(text).map_err(|error| damaged(error.to_string()))?;
+    let (blobs, diff_ids) = (manifest.layers, config.diff_ids());
+    if blobs.len() != diff_ids.len() {
+        let (blobs, diff_ids) = (blobs.len(), diff_ids.len());
+        return Err(damaged(format!("its manifest has {blobs} layers, its config {diff_ids}")));
+    }
+    let layers = blobs.into_iter().zip(diff_ids).map(|(blob, diff_id)| Layer {
+        diff_id: *diff_id,
+        blob: Some(blob),
+        origin: Origin::Stored(name.clone()),
+    });
+    Ok(Image {
+        layers: layers.collect(),
+        family: manifest.family,
+        manifest: manifest.document,
+        name: Some(name),
+        config,
+    })
+}
+
+/// The documents of an image, as they are stored.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    /// The config.
+    pub config: String,
+    /// The config's descriptor.
+    pub config_descriptor: Descriptor,
+    /// The manifest.
+    pub manifest: String,
+    /// The manifest's descriptor.
+    pub manifest_descriptor: Descriptor,
+}
+
+/// Writes an image's documents; the same image gives the same bytes. Fails when a layer has no blob.
+pub fn render(image: &Image) -> Result<Documents, StoreError> {
+    let config = image.config.to_json();
+    let config_descriptor = describe(image.family.config(), &config);
+    let blobs: Option<Vec<&Descriptor>> = image.layers.iter().map(|layer| layer.blob.as_ref()).collect();
+    let blobs = blobs.ok_or_else(|| StoreError::Refused("a layer of the Docker daemon has no blob".to_owned()))?;
+    let mut document = image.manifest.clone();
+    if document.is_empty() {
+        document.set("schemaVersion", &2);
+    }
+    document.set("mediaType", image.family.manifest());
+    document.set("config", &config_descriptor);
+    document.set("layers", &blobs);
+    let manifest = go_json(&document);
+    let manifest_descriptor = describe(image.family.manifest(), &manifest);
+    Ok(Documents { config, config_descriptor, manifest, manifest_descriptor })
+}
+
+fn describe(media_type: &str, text: &str) -> Descriptor {
+    Descriptor::new(media_type, text.len() as u64, crate::digest::Digest::of(text.as_bytes()))
+}
