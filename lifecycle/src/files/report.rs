@@ -6,8 +6,6 @@
 use serde::Serialize;
 use toml::Table;
 
-use crate::image::Saved;
-
 /// What was saved, and under which names.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
@@ -46,14 +44,6 @@ impl Report {
     /// What messages call the file.
     pub const NAME: &'static str = "report";
 
-    /// The report of an image saved under `tags`.
-    pub fn of(saved: &Saved, tags: Vec<String>) -> Self {
-        let image_id = saved.digest.is_none().then(|| saved.image_id.to_string());
-        let digest = saved.digest.map(|digest| digest.to_string());
-        let image = ImageReport { tags, image_id, digest, manifest_size: saved.manifest_size };
-        Self { image, build: None }
-    }
-
     /// The file's text.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("tables of texts and numbers are TOML")
@@ -63,34 +53,38 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
+
+    #[track_caller]
+    fn check(image: ImageReport, expected: &str) {
+        assert_eq!(Report { image, build: None }.to_toml(), expected);
+    }
 
     #[test]
-    fn a_registry_report_has_one_line_with_the_digest() {
-        let digest = Digest::of(b"manifest");
-        let saved =
-            Saved { digest: Some(digest), manifest_size: Some(2022), image_id: Digest::of(b"config") };
-        assert_eq!(
-            Report::of(&saved, vec!["r.io/app".to_owned(), "r.io/app:2".to_owned()]).to_toml(),
-            format!(
-                "[image]\ntags = [\"r.io/app\", \"r.io/app:2\"]\ndigest = \"{digest}\"\nmanifest-size = 2022\n"
-            )
+    fn the_digest_stands_once_on_a_line_of_its_own() {
+        let image = ImageReport {
+            tags: vec!["r.io/app".to_owned(), "r.io/app:2".to_owned()],
+            digest: Some("sha256:0".to_owned()),
+            manifest_size: Some(2022),
+            image_id: None,
+        };
+        check(
+            image,
+            "[image]\ntags = [\"r.io/app\", \"r.io/app:2\"]\ndigest = \"sha256:0\"\nmanifest-size = 2022\n",
         );
     }
 
     #[test]
-    fn a_daemon_report_has_the_image_id() {
-        let saved = Saved { digest: None, manifest_size: None, image_id: Digest::of(b"config") };
-        let text = Report::of(&saved, vec!["app".to_owned()]).to_toml();
-        assert_eq!(text, format!("[image]\ntags = [\"app\"]\nimage-id = \"{}\"\n", saved.image_id));
+    fn a_daemon_has_an_image_id_instead() {
+        let (tags, image_id) = (vec!["app".to_owned()], Some("sha256:0".to_owned()));
+        let image = ImageReport { tags, image_id, ..ImageReport::default() };
+        check(image, "[image]\ntags = [\"app\"]\nimage-id = \"sha256:0\"\n");
     }
 
     #[test]
     fn a_legacy_bom_stands_below_build() {
         let entry = toml::from_str("name = \"dep\"\n[metadata]\nv = 1\n").expect("TOML");
         let report = Report { build: Some(BuildReport { bom: vec![entry] }), ..Report::default() };
-        let text = report.to_toml();
-        let read: Table = toml::from_str(&text).expect("TOML");
+        let read: Table = toml::from_str(&report.to_toml()).expect("TOML");
         assert_eq!(read["build"]["bom"][0]["metadata"]["v"].as_integer(), Some(1));
     }
 }

@@ -7,7 +7,6 @@ use std::fmt;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::store::Encoding;
 use crate::digest::Digest;
 use crate::json::JsonObject;
 
@@ -44,6 +43,17 @@ pub enum MediaFamily {
     Oci,
     /// `application/vnd.docker.…`
     Docker,
+}
+
+/// How the bytes of a layer are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As plain tar: what the Docker daemon wants, which compresses nothing itself.
+    Tar,
+    /// As gzip, the default of layouts and registries.
+    Gzip,
+    /// As zstd, where the user asks for it.
+    Zstd,
 }
 
 impl MediaFamily {

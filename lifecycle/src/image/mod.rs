@@ -12,10 +12,11 @@ pub mod store;
 use std::path::PathBuf;
 
 use crate::digest::{DiffId, Digest};
+use crate::files::report::ImageReport;
 use crate::json::JsonObject;
 use crate::reference::ImageName;
 pub use config::{HistoryRule, ImageConfig};
-pub use manifest::{Descriptor, MediaFamily};
+pub use manifest::{Descriptor, Encoding, MediaFamily};
 
 /// An image, found in a store or being put together.
 #[derive(Debug, Clone)]
@@ -89,4 +90,14 @@ pub struct Saved {
     pub manifest_size: Option<u64>,
     /// The config's digest, which is Docker's image ID.
     pub image_id: Digest,
+}
+
+impl Saved {
+    /// What `report.toml` says of an image that was saved under `tags`: the digest and size of its
+    /// manifest where it has one, else its ID.
+    pub fn report(&self, tags: Vec<String>) -> ImageReport {
+        let image_id = self.digest.is_none().then(|| self.image_id.to_string());
+        let digest = self.digest.map(|digest| digest.to_string());
+        ImageReport { tags, image_id, digest, manifest_size: self.manifest_size }
+    }
 }

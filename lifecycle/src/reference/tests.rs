@@ -1,3 +1,5 @@
+//! Tests of references and names.
+
 use std::path::Component;
 
 use proptest::prelude::*;

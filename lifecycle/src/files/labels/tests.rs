@@ -1,3 +1,5 @@
+//! Tests of the labels.
+
 use super::*;
 use crate::api::PlatformApi;
 

@@ -1,3 +1,5 @@
+//! Tests of the config of an image.
+
 use super::*;
 use crate::digest::Digest;
 

@@ -10,20 +10,10 @@ pub mod registry;
 
 use std::io::{Read, Write};
 
+pub use super::manifest::Encoding;
 use super::{Descriptor, Image, Layer, Origin, Saved};
 use crate::digest::Digest;
 use crate::reference::ImageName;
-
-/// How a store wants new layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// As plain tar: the Docker daemon compresses nothing itself.
-    Tar,
-    /// As gzip, the default of layouts and registries.
-    Gzip,
-    /// As zstd, where the user asks for it.
-    Zstd,
-}
 
 /// A failure of a store: which operation, on what, why. Exit codes are the caller's matter.
 #[derive(Debug, thiserror::Error)]
