@@ -1,5 +1,6 @@
 //! The registry store against the distribution's own `docker-registry` on loopback.
 
 mod blobs;
+mod images;
 mod networks;
 mod support;

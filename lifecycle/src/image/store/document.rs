@@ -54,7 +54,8 @@ pub fn render(image: &Image) -> Result<Documents, StoreError> {
     let config = image.config.to_json();
     let config_descriptor = describe(image.family.config(), &config);
     let blobs: Option<Vec<&Descriptor>> = image.layers.iter().map(|layer| layer.blob.as_ref()).collect();
-    let blobs = blobs.ok_or_else(|| StoreError::Refused("a layer of the Docker daemon has no blob".to_owned()))?;
+    let blobs =
+        blobs.ok_or_else(|| StoreError::Refused("a layer of the Docker daemon has no blob".to_owned()))?;
     let mut document = image.manifest.clone();
     if document.is_empty() {
         document.set("schemaVersion", &2);

@@ -3,11 +3,15 @@
 pub mod blob;
 pub mod challenge;
 pub mod client;
+mod copy;
 pub mod credential;
 mod http;
 mod retry;
 mod spool;
+mod store;
 mod token;
 pub mod trust;
 pub mod upload;
 mod url;
+
+pub use store::{Need, RegistryStore};
