@@ -63,7 +63,7 @@ pub enum Outcome {
     /// It still has the diffID of [`Want::UnlessStill`], and nothing was written.
     Same,
     /// It was written to the store.
-    New(Layer),
+    New(Box<Layer>),
 }
 
 /// What became of a layer in the cache.

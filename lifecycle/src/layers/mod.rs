@@ -5,7 +5,20 @@
 //! directory. The bytes are those of the reference implementation: the same files have the same
 //! diffID, whichever lifecycle exported them.
 
+mod archive;
 pub mod blob;
+mod content;
+mod disk;
+mod entries;
+mod header;
+mod path;
+mod pattern;
+mod read;
 pub mod slices;
+pub mod stream;
 pub mod tar;
 pub mod unpack;
+mod walk;
+
+#[cfg(test)]
+mod tests;
