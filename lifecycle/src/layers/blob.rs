@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use super::tar::{LayerSource, TarError};
 use crate::cache::{Cache, CacheError};
 use crate::digest::DiffId;
-use crate::image::Layer;
 use crate::image::store::{ImageStore, StoreError};
+use crate::image::{Layer, MediaFamily};
 use crate::reference::ImageName;
 
 /// A layer to make, and for whom.
@@ -36,6 +36,8 @@ pub enum Want {
 pub struct Outputs<'a> {
     /// The store, and the name under which the image will be saved.
     pub image: Option<(&'a dyn ImageStore, &'a ImageName)>,
+    /// Whose media types the image's layers have.
+    pub family: MediaFamily,
     /// The cache; it is not committed here.
     pub cache: Option<&'a dyn Cache>,
     /// How many threads work; the bytes do not depend on it.
