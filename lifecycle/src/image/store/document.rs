@@ -52,14 +52,16 @@ pub struct Documents {
 /// Writes an image's documents; the same image gives the same bytes. Fails when a layer has no blob.
 pub fn render(image: &Image) -> Result<Documents, StoreError> {
     let config = image.config.to_json();
-    let config_descriptor = describe(image.family.config(), &config);
+    let mut config_descriptor = describe(image.family.config(), &config);
+    if let Some(old) = image.manifest.get::<Descriptor>("config").ok().flatten() {
+        config_descriptor.extra = old.extra;
+        config_descriptor.extra.remove("data"); // the old config's bytes
+    }
     let blobs: Option<Vec<&Descriptor>> = image.layers.iter().map(|layer| layer.blob.as_ref()).collect();
     let blobs =
         blobs.ok_or_else(|| StoreError::Refused("a layer of the Docker daemon has no blob".to_owned()))?;
     let mut document = image.manifest.clone();
-    if document.is_empty() {
-        document.set("schemaVersion", &2);
-    }
+    document.set("schemaVersion", &2);
     document.set("mediaType", image.family.manifest());
     document.set("config", &config_descriptor);
     document.set("layers", &blobs);
@@ -70,4 +72,75 @@ pub fn render(image: &Image) -> Result<Documents, StoreError> {
 
 fn describe(media_type: &str, text: &str) -> Descriptor {
     Descriptor::new(media_type, text.len() as u64, crate::digest::Digest::of(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{DiffId, Digest};
+    use crate::image::manifest::{Document, Encoding, MediaFamily};
+    use crate::json::JsonObject;
+    use crate::reference::StoreKind;
+
+    fn layer(text: &str) -> Layer {
+        let digest = Digest::of(text.as_bytes());
+        let blob = Descriptor::new(MediaFamily::Oci.layer(Encoding::Gzip), text.len() as u64, digest);
+        Layer { diff_id: DiffId::new(digest), blob: Some(blob), origin: Origin::Sent }
+    }
+
+    fn name() -> ImageName {
+        ImageName::recorded(StoreKind::Layout, "/layout").expect("a name")
+    }
+
+    fn read(documents: &Documents) -> Image {
+        let Document::Manifest(manifest) = Document::parse(&documents.manifest).expect("a manifest") else {
+            panic!("a manifest")
+        };
+        assemble(manifest, documents.config.as_bytes(), name()).expect("an image")
+    }
+
+    #[test]
+    fn an_image_is_read_back_from_its_documents() {
+        let mut image = Image::new(ImageConfig::new("linux", "amd64"));
+        image.push_layer(layer("one"), "one");
+        let documents = render(&image).expect("documents");
+        let found = read(&documents);
+        assert_eq!((&found.config, &found.layers[0].blob), (&image.config, &image.layers[0].blob));
+        assert_eq!(found.layers[0].origin, Origin::Stored(name()));
+        let again = render(&found).expect("documents");
+        assert_eq!((again.config, again.manifest), (documents.config, documents.manifest));
+    }
+
+    #[test]
+    fn other_manifest_keys_stay_where_they_were() {
+        let mut image = Image::new(ImageConfig::new("linux", "amd64"));
+        image.family = MediaFamily::Docker;
+        let digest = Digest::of(b"old");
+        image.manifest = JsonObject::parse(&format!(
+            r#"{{"x":1.0,"layers":[],"config":{{"mediaType":"c","size":1,"digest":"{digest}","data":"eA==","annotations":{{"a":"b"}}}},"annotations":{{"k":"v"}},"schemaVersion":2}}"#
+        ))
+        .expect("an object");
+        let documents = render(&image).expect("documents");
+        let (size, digest) = (documents.config_descriptor.size, documents.config_descriptor.digest);
+        assert_eq!(
+            documents.manifest,
+            format!(
+                r#"{{"x":1.0,"layers":[],"config":{{"mediaType":"application/vnd.docker.container.image.v1+json","size":{size},"digest":"{digest}","annotations":{{"a":"b"}}}},"annotations":{{"k":"v"}},"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn images_whose_layers_do_not_add_up_are_refused() {
+        let mut image = Image::new(ImageConfig::new("linux", "amd64"));
+        image.layers.push(layer("one"));
+        let documents = render(&image).expect("documents");
+        let Document::Manifest(manifest) = Document::parse(&documents.manifest).expect("a manifest") else {
+            panic!("a manifest")
+        };
+        let error = assemble(manifest, documents.config.as_bytes(), name()).expect_err("refused");
+        assert_eq!(error.to_string(), "`/layout` is damaged: its manifest has 1 layers, its config 0");
+        image.layers[0].blob = None;
+        assert!(matches!(render(&image), Err(StoreError::Refused(_))));
+    }
 }

@@ -7,6 +7,7 @@
 pub mod document;
 pub mod layout;
 pub mod registry;
+pub mod verified;
 
 use std::io::{Read, Write};
 
