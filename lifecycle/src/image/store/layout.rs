@@ -1,1 +1,237 @@
-//! OCI layout directories as an image store.
+//! OCI layout directories as an image store: one directory per image, at a path that follows from
+//! its reference.
+//!
+//! Any valid layout can be read: several manifests, nested indexes, Docker media types, blobs that
+//! are missing because a platform left out what it does not need. Nothing read is believed before
+//! its digest is right, and links are not followed. What is written appears with the last step, the
+//! renaming of `index.json`; blobs are never removed, so that whoever reads the old image can finish
+//! (spec-notes/decisions.md#layouts).
+//!
+//! Spec: OCI image-spec image-layout.md; platform.md "Map an image reference to a path in the layout
+//! directory".
+
+mod dir;
+mod save;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use super::document::{MAX_CONFIG_BYTES, assemble};
+use super::verified::Verified;
+use super::{Encoding, ImageStore, LayerSink, StoreError, verify};
+use crate::digest::Digest;
+use crate::image::manifest::{self, Document, Manifest, Platform, choose};
+use crate::image::{Descriptor, Image, Layer, Origin, Saved};
+use crate::reference::ImageName;
+use dir::{LayoutDir, NewFile, read_all};
+
+/// How deep indexes may be nested.
+const MAX_DEPTH: usize = 8;
+
+/// Images below a directory, each an OCI layout of its own.
+#[derive(Debug)]
+pub struct LayoutStore {
+    dir: PathBuf,
+    platform: Platform,
+    encoding: Encoding,
+}
+
+impl LayoutStore {
+    /// The store below `dir`. Of a layout with images for several platforms, that for `platform` is
+    /// taken. New layers are written as `encoding`.
+    pub const fn new(dir: PathBuf, platform: Platform, encoding: Encoding) -> Self {
+        Self { dir, platform, encoding }
+    }
+
+    /// Where the image of that name is. Fails for a Docker daemon's image ID.
+    pub fn path(&self, name: &ImageName) -> Result<PathBuf, StoreError> {
+        match name {
+            ImageName::Reference(reference) => Ok(reference.layout_path(&self.dir)),
+            ImageName::Layout { path, .. } => Ok(path.clone()),
+            ImageName::ImageId(_) => {
+                Err(StoreError::Refused(format!("`{name}` is an image ID, which a layout does not have")))
+            }
+        }
+    }
+
+    fn open(&self, name: &ImageName) -> Result<Option<LayoutDir>, StoreError> {
+        let path = self.path(name)?;
+        LayoutDir::open(&path).map_err(|source| failed("open", path.display(), source))
+    }
+
+    /// The manifest to read: the one that `name` pins, else the index's for our platform.
+    fn manifest_of(
+        &self,
+        dir: &LayoutDir,
+        name: &ImageName,
+    ) -> Result<Option<(Digest, Manifest)>, StoreError> {
+        if let ImageName::Layout { digest: Some(digest), .. } = name {
+            return self.resolve(dir, *digest, MAX_DEPTH);
+        }
+        let what = dir.path().join("index.json");
+        let bytes = dir.read("index.json", manifest::MAX_BYTES);
+        let Some(bytes) = bytes.map_err(|source| failed("read", what.display(), source))? else {
+            return Ok(None);
+        };
+        check_version(dir)?;
+        match parse(&what.display().to_string(), &bytes)? {
+            Document::Index(manifests) if manifests.is_empty() => Ok(None),
+            Document::Index(manifests) => self.resolve_any(dir, &manifests, MAX_DEPTH),
+            Document::Manifest(_) => Err(damaged(what.display(), "it is a manifest, not an index")),
+        }
+    }
+
+    /// The manifest of that digest or, where it is an index, the one for our platform; `None` when the
+    /// blob is not there.
+    fn resolve(
+        &self,
+        dir: &LayoutDir,
+        digest: Digest,
+        depth: usize,
+    ) -> Result<Option<(Digest, Manifest)>, StoreError> {
+        let what = blob_path(dir, digest);
+        let Some(file) = open_blob(dir, digest)? else { return Ok(None) };
+        let bytes = read_all(&file, manifest::MAX_BYTES).map_err(|source| failed("read", &what, source))?;
+        verify(&what, &bytes, digest)?;
+        match parse(&what, &bytes)? {
+            Document::Manifest(manifest) => Ok(Some((digest, manifest))),
+            Document::Index(_) if depth == 0 => Err(damaged(what, "indexes are nested too deeply")),
+            Document::Index(manifests) => self.resolve_any(dir, &manifests, depth - 1),
+        }
+    }
+
+    fn resolve_any(
+        &self,
+        dir: &LayoutDir,
+        manifests: &[Descriptor],
+        depth: usize,
+    ) -> Result<Option<(Digest, Manifest)>, StoreError> {
+        let Some(chosen) = choose(manifests, &self.platform) else {
+            return Err(StoreError::NotFound(format!("{} in {}", self.platform, dir.path().display())));
+        };
+        let found = self.resolve(dir, chosen.digest, depth)?;
+        found.map(Some).ok_or_else(|| StoreError::NotFound(blob_path(dir, chosen.digest)))
+    }
+
+    fn layer_dir(&self, layer: &Layer) -> Result<LayoutDir, StoreError> {
+        let Origin::Stored(name) = &layer.origin else {
+            return Err(StoreError::NotFound(format!("layer {}", layer.diff_id)));
+        };
+        self.open(name)?.ok_or_else(|| StoreError::NotFound(name.to_string()))
+    }
+}
+
+impl ImageStore for LayoutStore {
+    fn find(&self, name: &ImageName) -> Result<Option<Image>, StoreError> {
+        let Some(dir) = self.open(name)? else { return Ok(None) };
+        let Some((digest, manifest)) = self.manifest_of(&dir, name)? else { return Ok(None) };
+        let config = manifest.config.digest;
+        let what = blob_path(&dir, config);
+        let file = open_blob(&dir, config)?.ok_or_else(|| StoreError::NotFound(what.clone()))?;
+        let bytes = read_all(&file, MAX_CONFIG_BYTES).map_err(|source| failed("read", &what, source))?;
+        let exact = ImageName::Layout { path: dir.path().to_owned(), digest: Some(digest) };
+        assemble(manifest, &bytes, exact).map(Some)
+    }
+
+    fn open_layer(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, StoreError> {
+        let blob = blob(layer)?;
+        let (file, what) = match &layer.origin {
+            Origin::File(path) => {
+                let file = File::open(path).map_err(|source| failed("open", path.display(), source))?;
+                (file, path.display().to_string())
+            }
+            _ => {
+                let dir = self.layer_dir(layer)?;
+                let what = blob_path(&dir, blob.digest);
+                (open_blob(&dir, blob.digest)?.ok_or_else(|| StoreError::NotFound(what.clone()))?, what)
+            }
+        };
+        Ok(Box::new(Verified::new(file, blob, what)))
+    }
+
+    fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    fn layer_sink(&self, target: &ImageName) -> Result<Box<dyn LayerSink + '_>, StoreError> {
+        let path = self.path(target)?;
+        let dir = LayoutDir::create(&path).map_err(|source| failed("create", path.display(), source))?;
+        let file = dir.new_blob().map_err(|source| failed("create a file in", path.display(), source))?;
+        Ok(Box::new(LayoutSink { dir, file }))
+    }
+
+    fn save(&self, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError> {
+        save::save(self, image, names)
+    }
+}
+
+/// A new blob of a layout.
+struct LayoutSink {
+    dir: LayoutDir,
+    file: NewFile,
+}
+
+impl Write for LayoutSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl LayerSink for LayoutSink {
+    fn commit(self: Box<Self>, blob: &Descriptor) -> Result<Origin, StoreError> {
+        let what = blob_path(&self.dir, blob.digest);
+        let size = self.file.size().map_err(|source| failed("read", &what, source))?;
+        if size != blob.size {
+            return Err(damaged(what, &format!("{size} bytes were written, expected {}", blob.size)));
+        }
+        self.file.rename(&blob.digest.hex()).map_err(|source| failed("write", &what, source))?;
+        Ok(Origin::Stored(ImageName::Layout { path: self.dir.path().to_owned(), digest: None }))
+    }
+}
+
+/// A layout without `oci-layout` is read all the same, as other tools do; one of another version is not.
+fn check_version(dir: &LayoutDir) -> Result<(), StoreError> {
+    let what = dir.path().join("oci-layout");
+    let bytes = dir.read("oci-layout", 4096).map_err(|source| failed("read", what.display(), source))?;
+    let Some(bytes) = bytes else { return Ok(()) };
+    let version = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
+    let version = version.as_ref().and_then(|value| value.get("imageLayoutVersion")?.as_str());
+    match version {
+        Some(version) if version.starts_with("1.") => Ok(()),
+        _ => Err(damaged(what.display(), "its `imageLayoutVersion` is not 1.x")),
+    }
+}
+
+fn parse(what: &str, bytes: &[u8]) -> Result<Document, StoreError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| damaged(what, "it is not UTF-8"))?;
+    Document::parse(text).map_err(|error| damaged(what, &error.to_string()))
+}
+
+fn open_blob(dir: &LayoutDir, digest: Digest) -> Result<Option<File>, StoreError> {
+    dir.blob(digest).map_err(|source| failed("open", blob_path(dir, digest), source))
+}
+
+fn blob_path(dir: &LayoutDir, digest: Digest) -> String {
+    dir.path().join("blobs/sha256").join(digest.hex()).display().to_string()
+}
+
+fn blob(layer: &Layer) -> Result<&Descriptor, StoreError> {
+    let missing = || StoreError::Refused(format!("layer `{}` has no blob", layer.diff_id));
+    layer.blob.as_ref().ok_or_else(missing)
+}
+
+fn failed(action: &'static str, what: impl ToString, source: io::Error) -> StoreError {
+    StoreError::Io { action, what: what.to_string(), source }
+}
+
+fn damaged(what: impl ToString, why: &str) -> StoreError {
+    StoreError::Damaged { what: what.to_string(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

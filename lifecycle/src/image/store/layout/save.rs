@@ -1,0 +1,143 @@
+//! Writes an image into layout directories: blobs first, `index.json` last.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+use super::super::StoreError;
+use super::super::document::{Documents, render};
+use super::super::verified::Verified;
+use super::dir::LayoutDir;
+use super::{LayoutStore, blob, blob_path, damaged, failed, open_blob};
+use crate::image::manifest::OCI_INDEX;
+use crate::image::{Descriptor, Image, Layer, Origin, Saved};
+use crate::json::{JsonObject, go_json};
+use crate::reference::ImageName;
+
+/// The annotation that names an image within an index.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Writes `image` to each of `names`. Blobs that are there already are not written again; the old
+/// image can be read until the new one is complete.
+pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError> {
+    let documents = render(image)?;
+    let mut dirs = Vec::with_capacity(names.len());
+    for name in names {
+        let path = store.path(name)?;
+        let dir = LayoutDir::create(&path).map_err(|source| failed("create", path.display(), source))?;
+        copy_layers(store, image, &dir)?;
+        write_blob(&dir, &documents.config_descriptor, &documents.config)?;
+        write_blob(&dir, &documents.manifest_descriptor, &documents.manifest)?;
+        dirs.push(dir);
+    }
+    let index = index_of(image, &documents);
+    for dir in dirs {
+        let replace = |name: &str, bytes: &[u8]| {
+            dir.replace(name, bytes)
+                .map_err(|source| failed("write", dir.path().join(name).display(), source))
+        };
+        replace("oci-layout", OCI_LAYOUT)?;
+        replace("index.json", index.as_bytes())?;
+    }
+    Ok(Saved {
+        digest: Some(documents.manifest_descriptor.digest),
+        manifest_size: Some(documents.manifest_descriptor.size),
+        image_id: documents.config_descriptor.digest,
+    })
+}
+
+fn index_of(image: &Image, documents: &Documents) -> String {
+    let mut entry = documents.manifest_descriptor.clone();
+    let annotations = image.manifest.get::<JsonObject>("annotations").ok().flatten();
+    if let Some(name) = annotations.and_then(|all| all.get::<String>(REF_NAME).ok().flatten()) {
+        let mut annotations = JsonObject::default();
+        annotations.set(REF_NAME, &name);
+        entry.extra.set("annotations", &annotations);
+    }
+    let mut index = JsonObject::default();
+    index.set("schemaVersion", &2);
+    index.set("mediaType", OCI_INDEX);
+    index.set("manifests", &[entry]);
+    go_json(&index)
+}
+
+/// Brings the layers that are not there yet. A platform may have left out the bytes of base layers,
+/// which are known to be where the app will run: layers at the bottom may be missing, but none
+/// above one that is there.
+fn copy_layers(store: &LayoutStore, image: &Image, dir: &LayoutDir) -> Result<(), StoreError> {
+    let mut is_base = true;
+    for layer in &image.layers {
+        let blob = blob(layer)?;
+        let is_here = has_blob(dir, blob)? || copy_layer(store, layer, blob, dir)?;
+        if is_here {
+            is_base = false;
+        } else if !is_base && !blob.is_foreign() {
+            return Err(StoreError::NotFound(format!("layer {} ({})", layer.diff_id, origin(layer))));
+        }
+    }
+    Ok(())
+}
+
+fn has_blob(dir: &LayoutDir, blob: &Descriptor) -> Result<bool, StoreError> {
+    let Some(file) = open_blob(dir, blob.digest)? else { return Ok(false) };
+    let metadata = file.metadata().map_err(|source| failed("read", blob_path(dir, blob.digest), source))?;
+    Ok(metadata.size() == blob.size)
+}
+
+/// Links or copies one blob. `false` when the layout it should be in does not have its bytes.
+fn copy_layer(
+    store: &LayoutStore,
+    layer: &Layer,
+    blob: &Descriptor,
+    dir: &LayoutDir,
+) -> Result<bool, StoreError> {
+    let (file, what, from) = match &layer.origin {
+        Origin::Sent => return Ok(false),
+        Origin::File(path) => {
+            let file = File::open(path).map_err(|source| failed("open", path.display(), source))?;
+            (file, path.display().to_string(), None)
+        }
+        Origin::Stored(name) => {
+            let from = store.open(name)?.ok_or_else(|| StoreError::NotFound(name.to_string()))?;
+            let Some(file) = open_blob(&from, blob.digest)? else { return Ok(false) };
+            (file, blob_path(&from, blob.digest), Some(from))
+        }
+    };
+    let metadata = file.metadata().map_err(|source| failed("read", &what, source))?;
+    if metadata.size() != blob.size {
+        let why = format!("it has {} bytes, expected {}", metadata.size(), blob.size);
+        return Err(damaged(what, &why));
+    }
+    let is_for_all = metadata.mode() & 0o444 == 0o444;
+    let is_linked = from.is_some_and(|from| is_for_all && dir.link_blob(&from, blob.digest).is_ok());
+    if !is_linked {
+        let copied = copy(Verified::new(file, blob, what), dir, blob);
+        copied.map_err(|source| failed("write", blob_path(dir, blob.digest), source))?;
+    }
+    Ok(true)
+}
+
+fn copy(mut from: impl Read, dir: &LayoutDir, blob: &Descriptor) -> io::Result<()> {
+    let mut new = dir.new_blob()?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return new.rename(&blob.digest.hex()),
+            read => new.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+fn write_blob(dir: &LayoutDir, descriptor: &Descriptor, text: &str) -> Result<(), StoreError> {
+    copy(text.as_bytes(), dir, descriptor)
+        .map_err(|source| failed("write", blob_path(dir, descriptor.digest), source))
+}
+
+fn origin(layer: &Layer) -> String {
+    match &layer.origin {
+        Origin::Stored(name) => name.to_string(),
+        Origin::File(path) => path.display().to_string(),
+        Origin::Sent => "sent, but not to this layout".to_owned(),
+    }
+}
