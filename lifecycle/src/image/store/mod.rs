@@ -4,6 +4,7 @@
 //! compressed, and saves. Tags (or the index of a layout) change last, so that a build which ends
 //! early leaves the old image in place.
 
+pub mod daemon;
 pub mod document;
 pub mod layout;
 pub mod registry;

@@ -33,7 +33,7 @@ pub fn copy_layers(image: &Image, sent_to: &Repository, uploads: &Uploads) -> Re
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     match next {
                         Some((layer, blob)) if !error.is_set() => {
-                            error.note(copy(layer, blob, sent_to, uploads))
+                            error.note(copy(layer, blob, sent_to, uploads));
                         }
                         _ => return,
                     }
