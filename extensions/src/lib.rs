@@ -1,6 +1,8 @@
 //! A Dockerfile, restricted, applied to a root directory. Knows nothing of images or buildpacks.
 
+pub mod context;
 pub mod dockerfile;
 pub mod expand;
+pub mod plan;
 pub mod policy;
 pub mod state;

@@ -113,7 +113,7 @@ impl Scope {
     }
 
     /// Returns an argument from above FROM, and whether it depends on `build_id`.
-    pub(super) fn global(&self, name: &str) -> Option<(String, bool)> {
+    pub(crate) fn global(&self, name: &str) -> Option<(String, bool)> {
         let value = self.globals.get(name)?;
         Some((value.clone(), self.volatile.contains(name)))
     }
