@@ -1,0 +1,427 @@
+//! A root directory as a value, and the only way to a path below it.
+//!
+//! Every path is resolved component by component from the directory handle, as the kernel would
+//! resolve it after `chroot`: an absolute symbolic link starts again at the root, `..` stops there,
+//! and no link is ever followed by the kernel itself. So whatever a tree holds, nothing outside it
+//! can be reached, and each answer carries the path that the links led to.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chownat, mkdirat, openat, readlinkat};
+use rustix::io::Errno;
+
+use crate::snapshot::IgnoreSet;
+
+/// More links than this in one path are a loop; the kernel's own limit.
+const MAX_LINKS: usize = 40;
+
+/// More components than this, links' targets included, are refused.
+const MAX_COMPONENTS: usize = 4096;
+
+/// A file system operation that failed, with the path it was about.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} `{}`", path.display())]
+pub struct PathError {
+    /// What was tried: a verb, for example `open`.
+    pub operation: &'static str,
+    /// The path it was tried on.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+/// Returns what makes an operating system's error a [`PathError`], for `map_err`.
+pub fn at<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> PathError {
+    move |error| PathError { operation, path: path.to_owned(), source: error.into() }
+}
+
+/// The directory that stands for `/` while a Dockerfile is applied.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// A directory below a root.
+#[derive(Debug)]
+pub struct Dir {
+    /// Its handle, opened for path operations only (`O_PATH`).
+    pub fd: OwnedFd,
+    /// Its path below the root after all links, without a leading `/`; empty for the root itself.
+    pub path: PathBuf,
+}
+
+/// Where a path leads: a name in a directory, whether or not there is something of that name.
+#[derive(Debug)]
+pub struct Place {
+    /// The directory.
+    pub dir: Dir,
+    /// The name in it; never empty, `.`, `..`, or with a `/`.
+    pub name: OsString,
+}
+
+/// What a missing directory is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewDir {
+    /// Permission bits, whatever the process's umask is.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+}
+
+impl NewDir {
+    /// 0755, owned by root.
+    pub const ROOT: Self = Self { mode: 0o755, uid: 0, gid: 0 };
+
+    /// The given permission bits, owned by the process itself.
+    pub fn of_process(mode: u32) -> Self {
+        Self { mode, uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
+    }
+}
+
+/// Where nothing may be written: ignored paths and what is below them.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard<'i> {
+    /// The ignored paths, in terms of the outermost root.
+    pub ignore: &'i IgnoreSet,
+    /// The path in the outermost root where the guarded one starts; empty if they are the same.
+    pub prefix: &'i Path,
+}
+
+impl<'i> Guard<'i> {
+    /// Creates the guard of an outermost root.
+    pub fn new(ignore: &'i IgnoreSet) -> Self {
+        let prefix = Path::new("");
+        Self { ignore, prefix }
+    }
+
+    /// Tells whether the resolved path may be written.
+    pub fn allows(&self, path: &Path) -> bool {
+        !self.ignore.contains(&self.prefix.join(path))
+    }
+
+    /// Fails if the resolved path may not be written, as a read-only file system does.
+    pub fn check(&self, path: &Path) -> Result<(), PathError> {
+        if self.allows(path) { Ok(()) } else { Err(at("write", &self.prefix.join(path))(Errno::ROFS)) }
+    }
+}
+
+impl PathError {
+    /// Tells whether the path may not be written, be it by a [`Guard`] or by its file system.
+    pub fn is_read_only(&self) -> bool {
+        self.source.raw_os_error() == Some(Errno::ROFS.raw_os_error())
+    }
+}
+
+impl Root {
+    /// Opens the directory at `path` of the process's own file system. Fails if it is none.
+    pub fn open(path: &Path) -> Result<Self, PathError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, path, flags, Mode::empty()).map_err(at("open directory", path))?;
+        let path = path.canonicalize().map_err(at("resolve", path))?;
+        Ok(Self { fd, path })
+    }
+
+    /// Makes a directory below this root a root of its own.
+    #[must_use]
+    pub fn below(&self, dir: Dir) -> Self {
+        let path = self.path.join(&dir.path);
+        Self { fd: dir.fd, path }
+    }
+
+    /// Returns the directory's path in the process's own file system.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells whether this is the process's own `/`, so that a process needs no `chroot` into it.
+    pub fn is_host(&self) -> bool {
+        self.path == Path::new("/")
+    }
+
+    /// Opens the directory that `path` leads to, the last component's link included.
+    pub fn dir(&self, path: &Path) -> Result<Dir, PathError> {
+        let mut walk = Walk::start(self, path, None)?;
+        walk.finish()?;
+        walk.into_dir()
+    }
+
+    /// Opens the directory that `path` leads to and makes what is missing of it. Returns it with
+    /// the directories made, outermost first. Fails, before it makes any, where the guard forbids.
+    pub fn make_dir(
+        &self,
+        path: &Path,
+        new: NewDir,
+        guard: Guard<'_>,
+    ) -> Result<(Dir, Vec<PathBuf>), PathError> {
+        let mut walk = Walk::start(self, path, Some((new, guard)))?;
+        walk.finish()?;
+        let made = std::mem::take(&mut walk.made);
+        Ok((walk.into_dir()?, made))
+    }
+
+    /// Finds the place that `path` names without following a link there. `None` when it names the
+    /// root itself. Fails if its directory does not exist.
+    pub fn place(&self, path: &Path) -> Result<Option<Place>, PathError> {
+        Ok(self.place_in(path, None)?.map(|(place, _)| place))
+    }
+
+    /// Finds the place that `path` names, as [`place`](Self::place) does, and makes the directories
+    /// on the way to it. Returns it with the directories made, outermost first.
+    pub fn make_place(
+        &self,
+        path: &Path,
+        new: NewDir,
+        guard: Guard<'_>,
+    ) -> Result<Option<(Place, Vec<PathBuf>)>, PathError> {
+        self.place_in(path, Some((new, guard)))
+    }
+
+    /// Finds the place that `path` leads to: links are followed to the end, where there may be
+    /// nothing yet. `None` when it leads to the root itself.
+    pub fn target(&self, path: &Path) -> Result<Option<Place>, PathError> {
+        let mut walk = Walk::start(self, path, None)?;
+        loop {
+            let Some(name) = walk.step_to_last()? else {
+                return walk.last_of_stack();
+            };
+            match readlinkat(walk.top(), &name, Vec::new()) {
+                Ok(target) => walk.follow(target.as_bytes())?,
+                Err(Errno::INVAL | Errno::NOENT) => {
+                    return Ok(Some(Place { dir: walk.into_dir()?, name }));
+                }
+                Err(error) => return Err(walk.fail("read link", error)),
+            }
+        }
+    }
+
+    fn place_in<'g>(
+        &'g self,
+        path: &Path,
+        new: Option<(NewDir, Guard<'g>)>,
+    ) -> Result<Option<(Place, Vec<PathBuf>)>, PathError> {
+        let mut walk = Walk::start(self, path, new)?;
+        let Some(name) = walk.step_to_last()? else {
+            return Ok(walk.last_of_stack()?.map(|place| (place, Vec::new())));
+        };
+        let made = std::mem::take(&mut walk.made);
+        let dir = walk.into_dir()?;
+        Ok(Some((Place { dir, name }, made)))
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens the directory for reading its entries and changing its metadata.
+    pub fn readable(&self) -> Result<OwnedFd, PathError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.fd, ".", flags, Mode::empty()).map_err(at("open directory", &self.path))
+    }
+
+    /// Opens the directory of that name in this one, following no link. `None` if there is none, or
+    /// something else.
+    pub fn child(&self, name: &OsStr) -> Result<Option<Self>, PathError> {
+        let path = self.path.join(name);
+        match open_dir(&self.fd, name) {
+            Ok(fd) => Ok(Some(Self { fd, path })),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(at("open directory", &path)(error)),
+        }
+    }
+}
+
+impl Place {
+    /// Returns the path below the root, without a leading `/`.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path.join(&self.name)
+    }
+}
+
+/// Makes a directory with exactly the given mode and owner, and opens it.
+pub fn make_dir_at(dir: impl AsFd, name: &OsStr, new: NewDir) -> rustix::io::Result<OwnedFd> {
+    let dir = dir.as_fd();
+    mkdirat(dir, name, Mode::from_raw_mode(0o700))?;
+    let fd = open_dir(dir, name)?;
+    set_owner(&fd, new.uid, new.gid)?;
+    let readable = openat(&fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::fchmod(readable, Mode::from_raw_mode(new.mode))?;
+    Ok(fd)
+}
+
+/// Sets the owner of what a handle stands for, links and `O_PATH` handles included; leaves it alone
+/// if it is the caller already, so that an unprivileged process can make what is its own.
+pub fn set_owner(fd: impl AsFd, uid: u32, gid: u32) -> rustix::io::Result<()> {
+    let fd = fd.as_fd();
+    let stat = rustix::fs::fstat(fd)?;
+    if stat.st_uid == uid && stat.st_gid == gid {
+        return Ok(());
+    }
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    chownat(fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+}
+
+fn open_dir(dir: impl AsFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::empty())
+}
+
+/// A path being resolved: the directories entered so far, and the components still ahead.
+struct Walk<'r> {
+    root: &'r Root,
+    whole: PathBuf,
+    stack: Vec<(OwnedFd, OsString)>,
+    ahead: VecDeque<OsString>,
+    links: usize,
+    new: Option<(NewDir, Guard<'r>)>,
+    made: Vec<PathBuf>,
+}
+
+impl<'r> Walk<'r> {
+    fn start(root: &'r Root, path: &Path, new: Option<(NewDir, Guard<'r>)>) -> Result<Self, PathError> {
+        let mut walk = Self {
+            root,
+            whole: path.to_owned(),
+            stack: Vec::new(),
+            ahead: VecDeque::new(),
+            links: 0,
+            new,
+            made: Vec::new(),
+        };
+        walk.push(path)?;
+        Ok(walk)
+    }
+
+    /// Puts the components of a path in front of those still ahead.
+    fn push(&mut self, path: &Path) -> Result<(), PathError> {
+        let mut parts: VecDeque<OsString> = VecDeque::new();
+        for component in path.components() {
+            match component {
+                Component::RootDir => self.stack.clear(),
+                Component::ParentDir => parts.push_back("..".into()),
+                Component::Normal(name) => parts.push_back(name.to_owned()),
+                Component::CurDir | Component::Prefix(_) => {}
+            }
+        }
+        parts.append(&mut self.ahead);
+        self.ahead = parts;
+        if self.ahead.len() > MAX_COMPONENTS {
+            return Err(self.fail("resolve", Errno::NAMETOOLONG));
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, target: &[u8]) -> Result<(), PathError> {
+        self.links += 1;
+        if self.links > MAX_LINKS {
+            return Err(self.fail("resolve", Errno::LOOP));
+        }
+        self.push(Path::new(OsStr::from_bytes(target)))
+    }
+
+    /// Enters directories until one name is ahead, and returns it; `None` if none is left.
+    fn step_to_last(&mut self) -> Result<Option<OsString>, PathError> {
+        while let Some(name) = self.ahead.pop_front() {
+            if name == ".." {
+                self.stack.pop();
+            } else if self.ahead.is_empty() {
+                return Ok(Some(name));
+            } else {
+                self.enter(name)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Enters every directory ahead.
+    fn finish(&mut self) -> Result<(), PathError> {
+        while let Some(name) = self.step_to_last()? {
+            self.enter(name)?;
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, name: OsString) -> Result<(), PathError> {
+        match open_dir(self.top(), &name) {
+            Ok(fd) => self.stack.push((fd, name)),
+            Err(Errno::NOTDIR | Errno::LOOP) => match readlinkat(self.top(), &name, Vec::new()) {
+                Ok(target) => self.follow(target.as_bytes())?,
+                Err(Errno::INVAL) => return Err(self.fail("resolve", Errno::NOTDIR)),
+                Err(error) => return Err(self.fail("read link", error)),
+            },
+            Err(Errno::NOENT) => self.make(name)?,
+            Err(error) => return Err(self.fail("open directory", error)),
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, name: OsString) -> Result<(), PathError> {
+        let Some((new, guard)) = self.new else {
+            return Err(self.fail("open directory", Errno::NOENT));
+        };
+        guard.check(&self.here().join(&name))?;
+        let fd = make_dir_at(self.top(), &name, new).map_err(|error| self.fail("create directory", error))?;
+        self.stack.push((fd, name));
+        self.made.push(self.here());
+        Ok(())
+    }
+
+    fn top(&self) -> BorrowedFd<'_> {
+        self.stack.last().map_or_else(|| self.root.as_fd(), |(fd, _)| fd.as_fd())
+    }
+
+    fn here(&self) -> PathBuf {
+        self.stack.iter().map(|(_, name)| name).collect()
+    }
+
+    fn into_dir(mut self) -> Result<Dir, PathError> {
+        let path = self.here();
+        let fd = match self.stack.pop() {
+            Some((fd, _)) => fd,
+            None => open_dir(self.root, OsStr::new(".")).map_err(at("open directory", &self.root.path))?,
+        };
+        Ok(Dir { fd, path })
+    }
+
+    /// The place of the directory entered last; `None` for the root.
+    fn last_of_stack(mut self) -> Result<Option<Place>, PathError> {
+        let Some((_, name)) = self.stack.pop() else {
+            return Ok(None);
+        };
+        let dir = self.into_dir()?;
+        Ok(Some(Place { dir, name }))
+    }
+
+    fn fail(&self, operation: &'static str, error: Errno) -> PathError {
+        at(operation, &self.whole)(error)
+    }
+}
+
+/// Reads where the link of that name points; `None` if it is no link.
+pub fn read_link_at(dir: impl AsFd, name: &OsStr) -> rustix::io::Result<Option<OsString>> {
+    match readlinkat(dir, name, Vec::new()) {
+        Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()))),
+        Err(Errno::INVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
