@@ -4,5 +4,11 @@ pub mod context;
 pub mod dockerfile;
 pub mod expand;
 pub mod plan;
+pub mod layer;
 pub mod policy;
+pub mod root;
+pub mod snapshot;
 pub mod state;
+
+#[cfg(test)]
+mod testing;
