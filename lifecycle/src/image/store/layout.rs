@@ -15,7 +15,7 @@ mod save;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::document::{MAX_CONFIG_BYTES, assemble};
 use super::verified::Verified;
@@ -57,7 +57,7 @@ impl LayoutStore {
 
     fn open(&self, name: &ImageName) -> Result<Option<LayoutDir>, StoreError> {
         let path = self.path(name)?;
-        LayoutDir::open(&path).map_err(|source| failed("open", path.display(), source))
+        LayoutDir::open(&path).map_err(|source| failed("open", &shown(&path), source))
     }
 
     /// The manifest to read: the one that `name` pins, else the index's for our platform.
@@ -71,14 +71,14 @@ impl LayoutStore {
         }
         let what = dir.path().join("index.json");
         let bytes = dir.read("index.json", manifest::MAX_BYTES);
-        let Some(bytes) = bytes.map_err(|source| failed("read", what.display(), source))? else {
+        let Some(bytes) = bytes.map_err(|source| failed("read", &shown(&what), source))? else {
             return Ok(None);
         };
         check_version(dir)?;
-        match parse(&what.display().to_string(), &bytes)? {
+        match parse(&shown(&what), &bytes)? {
             Document::Index(manifests) if manifests.is_empty() => Ok(None),
             Document::Index(manifests) => self.resolve_any(dir, &manifests, MAX_DEPTH),
-            Document::Manifest(_) => Err(damaged(what.display(), "it is a manifest, not an index")),
+            Document::Manifest(_) => Err(damaged(&shown(&what), "it is a manifest, not an index")),
         }
     }
 
@@ -96,7 +96,7 @@ impl LayoutStore {
         verify(&what, &bytes, digest)?;
         match parse(&what, &bytes)? {
             Document::Manifest(manifest) => Ok(Some((digest, manifest))),
-            Document::Index(_) if depth == 0 => Err(damaged(what, "indexes are nested too deeply")),
+            Document::Index(_) if depth == 0 => Err(damaged(&what, "indexes are nested too deeply")),
             Document::Index(manifests) => self.resolve_any(dir, &manifests, depth - 1),
         }
     }
@@ -114,12 +114,31 @@ impl LayoutStore {
         found.map(Some).ok_or_else(|| StoreError::NotFound(blob_path(dir, chosen.digest)))
     }
 
-    fn layer_dir(&self, layer: &Layer) -> Result<LayoutDir, StoreError> {
-        let Origin::Stored(name) = &layer.origin else {
-            return Err(StoreError::NotFound(format!("layer {}", layer.diff_id)));
-        };
-        self.open(name)?.ok_or_else(|| StoreError::NotFound(name.to_string()))
+    /// Opens a layer's blob where it is now; `None` where the layout it should be in does not have it.
+    fn source(&self, layer: &Layer, blob: &Descriptor) -> Result<Option<Source>, StoreError> {
+        match &layer.origin {
+            Origin::Sent => Ok(None),
+            Origin::File(path) => {
+                let what = path.display().to_string();
+                let file = File::open(path).map_err(|source| failed("open", &what, source))?;
+                Ok(Some(Source { file, what, layout: None }))
+            }
+            Origin::Stored(name) => {
+                let layout = self.open(name)?.ok_or_else(|| StoreError::NotFound(name.to_string()))?;
+                let file = open_blob(&layout, blob.digest)?;
+                let what = blob_path(&layout, blob.digest);
+                Ok(file.map(|file| Source { file, what, layout: Some(layout) }))
+            }
+        }
     }
+}
+
+/// An open blob, not verified yet.
+struct Source {
+    file: File,
+    what: String,
+    /// The layout that it is in, if any.
+    layout: Option<LayoutDir>,
 }
 
 impl ImageStore for LayoutStore {
@@ -136,18 +155,9 @@ impl ImageStore for LayoutStore {
 
     fn open_layer(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, StoreError> {
         let blob = blob(layer)?;
-        let (file, what) = match &layer.origin {
-            Origin::File(path) => {
-                let file = File::open(path).map_err(|source| failed("open", path.display(), source))?;
-                (file, path.display().to_string())
-            }
-            _ => {
-                let dir = self.layer_dir(layer)?;
-                let what = blob_path(&dir, blob.digest);
-                (open_blob(&dir, blob.digest)?.ok_or_else(|| StoreError::NotFound(what.clone()))?, what)
-            }
-        };
-        Ok(Box::new(Verified::new(file, blob, what)))
+        let missing = || StoreError::NotFound(format!("layer {} ({})", layer.diff_id, blob.digest));
+        let source = self.source(layer, blob)?.ok_or_else(missing)?;
+        Ok(Box::new(Verified::new(source.file, blob, source.what)))
     }
 
     fn encoding(&self) -> Encoding {
@@ -156,8 +166,8 @@ impl ImageStore for LayoutStore {
 
     fn layer_sink(&self, target: &ImageName) -> Result<Box<dyn LayerSink + '_>, StoreError> {
         let path = self.path(target)?;
-        let dir = LayoutDir::create(&path).map_err(|source| failed("create", path.display(), source))?;
-        let file = dir.new_blob().map_err(|source| failed("create a file in", path.display(), source))?;
+        let dir = LayoutDir::create(&path).map_err(|source| failed("create", &shown(&path), source))?;
+        let file = dir.new_blob().map_err(|source| failed("create a file in", &shown(&path), source))?;
         Ok(Box::new(LayoutSink { dir, file }))
     }
 
@@ -187,7 +197,7 @@ impl LayerSink for LayoutSink {
         let what = blob_path(&self.dir, blob.digest);
         let size = self.file.size().map_err(|source| failed("read", &what, source))?;
         if size != blob.size {
-            return Err(damaged(what, &format!("{size} bytes were written, expected {}", blob.size)));
+            return Err(damaged(&what, &format!("{size} bytes were written, expected {}", blob.size)));
         }
         self.file.rename(&blob.digest.hex()).map_err(|source| failed("write", &what, source))?;
         Ok(Origin::Stored(ImageName::Layout { path: self.dir.path().to_owned(), digest: None }))
@@ -197,13 +207,13 @@ impl LayerSink for LayoutSink {
 /// A layout without `oci-layout` is read all the same, as other tools do; one of another version is not.
 fn check_version(dir: &LayoutDir) -> Result<(), StoreError> {
     let what = dir.path().join("oci-layout");
-    let bytes = dir.read("oci-layout", 4096).map_err(|source| failed("read", what.display(), source))?;
+    let bytes = dir.read("oci-layout", 4096).map_err(|source| failed("read", &shown(&what), source))?;
     let Some(bytes) = bytes else { return Ok(()) };
     let version = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
     let version = version.as_ref().and_then(|value| value.get("imageLayoutVersion")?.as_str());
     match version {
         Some(version) if version.starts_with("1.") => Ok(()),
-        _ => Err(damaged(what.display(), "its `imageLayoutVersion` is not 1.x")),
+        _ => Err(damaged(&shown(&what), "its `imageLayoutVersion` is not 1.x")),
     }
 }
 
@@ -212,8 +222,12 @@ fn parse(what: &str, bytes: &[u8]) -> Result<Document, StoreError> {
     Document::parse(text).map_err(|error| damaged(what, &error.to_string()))
 }
 
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
 fn open_blob(dir: &LayoutDir, digest: Digest) -> Result<Option<File>, StoreError> {
-    dir.blob(digest).map_err(|source| failed("open", blob_path(dir, digest), source))
+    dir.blob(digest).map_err(|source| failed("open", &blob_path(dir, digest), source))
 }
 
 fn blob_path(dir: &LayoutDir, digest: Digest) -> String {
@@ -225,12 +239,12 @@ fn blob(layer: &Layer) -> Result<&Descriptor, StoreError> {
     layer.blob.as_ref().ok_or_else(missing)
 }
 
-fn failed(action: &'static str, what: impl ToString, source: io::Error) -> StoreError {
-    StoreError::Io { action, what: what.to_string(), source }
+fn failed(action: &'static str, what: &str, source: io::Error) -> StoreError {
+    StoreError::Io { action, what: what.to_owned(), source }
 }
 
-fn damaged(what: impl ToString, why: &str) -> StoreError {
-    StoreError::Damaged { what: what.to_string(), why: why.to_owned() }
+fn damaged(what: &str, why: &str) -> StoreError {
+    StoreError::Damaged { what: what.to_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Writes an image into layout directories: blobs first, `index.json` last.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 
@@ -8,7 +7,7 @@ use super::super::StoreError;
 use super::super::document::{Documents, render};
 use super::super::verified::Verified;
 use super::dir::LayoutDir;
-use super::{LayoutStore, blob, blob_path, damaged, failed, open_blob};
+use super::{LayoutStore, Source, blob, blob_path, damaged, failed, open_blob, shown};
 use crate::image::manifest::OCI_INDEX;
 use crate::image::{Descriptor, Image, Layer, Origin, Saved};
 use crate::json::{JsonObject, go_json};
@@ -25,7 +24,7 @@ pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<S
     let mut dirs = Vec::with_capacity(names.len());
     for name in names {
         let path = store.path(name)?;
-        let dir = LayoutDir::create(&path).map_err(|source| failed("create", path.display(), source))?;
+        let dir = LayoutDir::create(&path).map_err(|source| failed("create", &shown(&path), source))?;
         copy_layers(store, image, &dir)?;
         write_blob(&dir, &documents.config_descriptor, &documents.config)?;
         write_blob(&dir, &documents.manifest_descriptor, &documents.manifest)?;
@@ -34,8 +33,7 @@ pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<S
     let index = index_of(image, &documents);
     for dir in dirs {
         let replace = |name: &str, bytes: &[u8]| {
-            dir.replace(name, bytes)
-                .map_err(|source| failed("write", dir.path().join(name).display(), source))
+            dir.replace(name, bytes).map_err(|source| failed("write", &shown(&dir.path().join(name)), source))
         };
         replace("oci-layout", OCI_LAYOUT)?;
         replace("index.json", index.as_bytes())?;
@@ -81,7 +79,7 @@ fn copy_layers(store: &LayoutStore, image: &Image, dir: &LayoutDir) -> Result<()
 
 fn has_blob(dir: &LayoutDir, blob: &Descriptor) -> Result<bool, StoreError> {
     let Some(file) = open_blob(dir, blob.digest)? else { return Ok(false) };
-    let metadata = file.metadata().map_err(|source| failed("read", blob_path(dir, blob.digest), source))?;
+    let metadata = file.metadata().map_err(|source| failed("read", &blob_path(dir, blob.digest), source))?;
     Ok(metadata.size() == blob.size)
 }
 
@@ -92,28 +90,16 @@ fn copy_layer(
     blob: &Descriptor,
     dir: &LayoutDir,
 ) -> Result<bool, StoreError> {
-    let (file, what, from) = match &layer.origin {
-        Origin::Sent => return Ok(false),
-        Origin::File(path) => {
-            let file = File::open(path).map_err(|source| failed("open", path.display(), source))?;
-            (file, path.display().to_string(), None)
-        }
-        Origin::Stored(name) => {
-            let from = store.open(name)?.ok_or_else(|| StoreError::NotFound(name.to_string()))?;
-            let Some(file) = open_blob(&from, blob.digest)? else { return Ok(false) };
-            (file, blob_path(&from, blob.digest), Some(from))
-        }
-    };
+    let Some(Source { file, what, layout }) = store.source(layer, blob)? else { return Ok(false) };
     let metadata = file.metadata().map_err(|source| failed("read", &what, source))?;
     if metadata.size() != blob.size {
-        let why = format!("it has {} bytes, expected {}", metadata.size(), blob.size);
-        return Err(damaged(what, &why));
+        return Err(damaged(&what, &format!("it has {} bytes, expected {}", metadata.size(), blob.size)));
     }
     let is_for_all = metadata.mode() & 0o444 == 0o444;
-    let is_linked = from.is_some_and(|from| is_for_all && dir.link_blob(&from, blob.digest).is_ok());
+    let is_linked = layout.is_some_and(|from| is_for_all && dir.link_blob(&from, blob.digest).is_ok());
     if !is_linked {
         let copied = copy(Verified::new(file, blob, what), dir, blob);
-        copied.map_err(|source| failed("write", blob_path(dir, blob.digest), source))?;
+        copied.map_err(|source| failed("write", &blob_path(dir, blob.digest), source))?;
     }
     Ok(true)
 }
@@ -131,7 +117,7 @@ fn copy(mut from: impl Read, dir: &LayoutDir, blob: &Descriptor) -> io::Result<(
 
 fn write_blob(dir: &LayoutDir, descriptor: &Descriptor, text: &str) -> Result<(), StoreError> {
     copy(text.as_bytes(), dir, descriptor)
-        .map_err(|source| failed("write", blob_path(dir, descriptor.digest), source))
+        .map_err(|source| failed("write", &blob_path(dir, descriptor.digest), source))
 }
 
 fn origin(layer: &Layer) -> String {
