@@ -14,5 +14,6 @@ pub mod layers;
 pub mod log;
 pub mod phase;
 pub mod reference;
+pub mod resolve;
 pub mod target;
 pub mod time;
