@@ -3,8 +3,8 @@
 pub mod context;
 pub mod dockerfile;
 pub mod expand;
-pub mod plan;
 pub mod layer;
+pub mod plan;
 pub mod policy;
 pub mod root;
 pub mod snapshot;
