@@ -64,7 +64,7 @@ impl Random {
     }
 
     fn noise(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..len / 8 + 1).flat_map(|_| self.next().to_le_bytes()).collect();
+        let mut bytes: Vec<u8> = (0..=len / 8).flat_map(|_| self.next().to_le_bytes()).collect();
         bytes.truncate(len);
         bytes
     }
@@ -78,7 +78,7 @@ impl Random {
         let mut text = Vec::with_capacity(len + 32);
         while text.len() < len {
             let pick = self.next();
-            if pick % 7 == 0 {
+            if pick.is_multiple_of(7) {
                 text.extend_from_slice(format!("{:x}", pick >> 40).as_bytes());
             } else {
                 let word = usize::try_from(pick >> 8).unwrap_or(0) % WORDS.len();
