@@ -105,7 +105,6 @@ impl Bench {
             "\ncompressed: gzip -1 {gzip_bytes} bytes, exporter {blob} bytes ({:.3})",
             ratio(blob, gzip_bytes)
         );
-        gzip
     }
 
     /// The table of restores.
