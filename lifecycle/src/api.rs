@@ -116,11 +116,6 @@ impl PlatformApi {
         self >= Self::V0_9
     }
 
-    /// The launcher runs a process in its `working-dir`. Spec: platform.md 0.9.
-    pub fn honours_working_dir(self) -> bool {
-        self >= Self::V0_9
-    }
-
     /// Image extensions take part in detection and building. Spec: platform.md 0.10.
     pub fn has_extensions(self) -> bool {
         self >= Self::V0_10

@@ -71,7 +71,9 @@ impl Env {
         let keep = |name: &OsStr| {
             is_path_variable(name) || INHERITED_BY_BUILDPACKS.iter().any(|inherited| name == *inherited)
         };
-        Self(inherited.into_iter().filter(|(name, _)| keep(name)).collect())
+        let mut env = Self::default();
+        env.0.extend(inherited.into_iter().filter(|(name, _)| keep(name)));
+        env
     }
 
     /// What a process inherits: everything but the launcher's own variables and directories.
@@ -80,7 +82,8 @@ impl Env {
     /// in `PATH`, as the reference implementation does.
     pub fn for_launch(inherited: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let hidden = |name: &OsStr| HIDDEN_FROM_PROCESSES.iter().any(|hidden| name == *hidden);
-        let mut env = Self(inherited.into_iter().filter(|(name, _)| !hidden(name)).collect());
+        let mut env = Self::default();
+        env.0.extend(inherited.into_iter().filter(|(name, _)| !hidden(name)));
         if let Some(path) = env.0.get_mut(OsStr::new("PATH")) {
             let parts = path.as_bytes().split(|byte| *byte == b':');
             let kept: Vec<&[u8]> = parts.filter(|part| !LIFECYCLE_PATHS.contains(part)).collect();

@@ -10,6 +10,7 @@ pub mod exec_env;
 pub mod files;
 pub mod image;
 pub mod json;
+pub mod launch;
 pub mod layers;
 pub mod log;
 pub mod phase;

@@ -102,7 +102,7 @@ fn newest() -> PlatformApi {
 ///
 /// Spec: platform.md "Platform API Compatibility". The text speaks of a variable that is set; without
 /// one nobody knows what the inputs mean, so it is an error here as in the reference implementation.
-fn platform_api(variables: &Variables) -> Result<PlatformApi, Failure> {
+pub fn platform_api(variables: &Variables) -> Result<PlatformApi, Failure> {
     let text =
         variables.get(OsStr::new("CNB_PLATFORM_API")).map(|value| value.to_string_lossy().into_owned());
     let text = text.unwrap_or_default().trim().to_owned();
@@ -163,7 +163,8 @@ fn start_log(level: Level, color: bool) -> Log {
     Log::new(level, color, io::stdout(), io::stderr())
 }
 
-fn is_set(variables: &Variables, name: &str) -> bool {
+/// Whether the variable `name` is set to a true value, as Go reads them.
+pub fn is_set(variables: &Variables, name: &str) -> bool {
     variables.get(OsStr::new(name)).and_then(|value| value.to_str()).and_then(flags::parse_switch)
         == Some(true)
 }

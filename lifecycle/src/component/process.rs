@@ -27,7 +27,7 @@ use super::captured::Captured;
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// The program is not there.
-    #[error("`{}` does not exist; the component must bring it", .0.display())]
+    #[error("`{}` does not exist", .0.display())]
     Missing(PathBuf),
     /// The program is there, but may not be executed.
     #[error("`{0}` is not executable; give it the mode 0755 (`chmod +x {0}`) where it is packaged", program.display())]
@@ -183,7 +183,7 @@ impl Child {
                     attempts += 1;
                     std::thread::sleep(Duration::from_millis(2));
                 }
-                Err(error) => return Err(self.not_started(error)),
+                Err(error) => return Err(ProcessError::not_started(&self.program, &self.dir, error)),
                 Ok(child) => return Ok(child),
             }
         }
@@ -200,25 +200,27 @@ impl Child {
     fn io(&self, source: io::Error) -> ProcessError {
         ProcessError::Io { program: self.program.clone(), source }
     }
+}
 
-    /// Finds out why the kernel refused: its error numbers do not tell program, interpreter and
-    /// directory apart.
-    fn not_started(&self, source: io::Error) -> ProcessError {
-        let program = self.program.clone();
-        if let Err(source) = std::fs::read_dir(&self.dir) {
-            return ProcessError::Directory { dir: self.dir.clone(), source };
+impl ProcessError {
+    /// Why `program` could not be started in `dir`: the kernel's error numbers do not tell program,
+    /// interpreter and directory apart.
+    pub fn not_started(program: &Path, dir: &Path, source: io::Error) -> Self {
+        if let Err(source) = std::fs::metadata(dir.join(".")) {
+            return Self::Directory { dir: dir.to_owned(), source };
         }
+        let program = program.to_owned();
         match (Errno::from_raw(source.raw_os_error().unwrap_or_default()), program.metadata()) {
-            (Errno::ENOENT, Err(_)) => ProcessError::Missing(program),
+            (Errno::ENOENT, Err(_)) => Self::Missing(program),
             (Errno::ENOENT, Ok(_)) => {
                 let interpreter = interpreter(&program).unwrap_or_else(|| "a loader".to_owned());
-                ProcessError::NoInterpreter { program, interpreter }
+                Self::NoInterpreter { program, interpreter }
             }
             (Errno::EACCES, Ok(found)) if !found.is_file() || found.permissions().mode() & 0o111 == 0 => {
-                ProcessError::NotExecutable { program, source }
+                Self::NotExecutable { program, source }
             }
-            (Errno::ENOEXEC, _) => ProcessError::Format(program),
-            _ => ProcessError::Io { program, source },
+            (Errno::ENOEXEC, _) => Self::Format(program),
+            _ => Self::Io { program, source },
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! This file only reads them; what they mean stands in `env.rs`.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -35,28 +36,27 @@ pub enum EnvDirError {
 /// The files of one directory, names and contents, in byte order of the names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EnvDir {
-    files: Vec<(OsString, OsString)>,
+    files: BTreeMap<OsString, OsString>,
 }
 
 impl EnvDir {
     /// Reads the files of `dir`, also through symlinks. What is not a file is left out, and what
     /// is not a directory, or not there, holds no files.
     pub fn read(dir: &Path) -> Result<Self, EnvDirError> {
-        let mut names = match list(dir) {
+        let names = match list(dir) {
             Ok(names) => names,
             Err(error) if is_absent(&error) => return Ok(Self::default()),
             Err(source) => return Err(EnvDirError::Io { path: dir.to_owned(), source }),
         };
-        names.sort_unstable();
         let mut left = MAX_BYTES;
-        let mut files = Vec::new();
+        let mut files = BTreeMap::new();
         for name in names {
             let path = dir.join(&name);
             let value = read_value(&path, left).map_err(|source| EnvDirError::Io { path, source })?;
             let Some(value) = value else { continue };
             let size = value.len() as u64;
             left = left.checked_sub(size).ok_or_else(|| EnvDirError::TooLarge(dir.to_owned()))?;
-            files.push((name, OsString::from_vec(value)));
+            files.insert(name, OsString::from_vec(value));
         }
         Ok(Self { files })
     }
@@ -70,16 +70,13 @@ impl EnvDir {
     pub(super) fn delimiter(&self, name: &OsStr) -> Option<&[u8]> {
         let mut file = name.to_owned();
         file.push(".delim");
-        let found = self.files.binary_search_by(|(candidate, _)| candidate.cmp(&file)).ok()?;
-        Some(self.files[found].1.as_bytes())
+        self.files.get(&file).map(|content| content.as_bytes())
     }
 }
 
 impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for EnvDir {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(files: I) -> Self {
-        let mut files: Vec<_> = files.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        files.sort_by(|(a, _): &(OsString, OsString), (b, _)| a.cmp(b));
-        Self { files }
+        Self { files: files.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 }
 

@@ -6,7 +6,9 @@
 //! Spec: platform.md "Files", buildpack.md "Data Format".
 
 pub mod analyzed;
+pub mod bom;
 pub mod build_plan;
+pub mod build_toml;
 pub mod buildpack;
 pub mod component_id;
 pub mod data;
@@ -14,6 +16,9 @@ pub mod extend_config;
 pub mod extension;
 pub mod group;
 pub mod labels;
+pub mod launch;
+pub mod layer;
+pub mod metadata;
 pub mod order;
 pub mod plan;
 pub mod project;
@@ -21,6 +26,7 @@ pub mod report;
 pub mod run;
 mod save;
 pub mod stack;
+pub mod store;
 pub mod system;
 
 use std::fs::File;

@@ -3,4 +3,5 @@
 //! What a phase is told stands in a struct beside its function; where that comes from (flags,
 //! files, an earlier phase in the same process) is no matter of the phase.
 
+pub mod launch;
 pub mod restore;
