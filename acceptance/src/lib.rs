@@ -5,6 +5,8 @@
 //! its own, and [`judges`] asks skopeo and umoci for their opinion.
 
 pub mod binaries;
+pub mod data;
+pub mod docker;
 pub mod greeter;
 pub mod judges;
 pub mod oci;

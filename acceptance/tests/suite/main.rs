@@ -1,3 +1,4 @@
 //! The acceptance tests: one program, a module per subject.
 
+mod golden;
 mod greeter;
