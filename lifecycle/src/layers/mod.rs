@@ -8,6 +8,7 @@
 mod archive;
 pub mod blob;
 mod content;
+pub mod deflate;
 mod disk;
 mod entries;
 mod header;
