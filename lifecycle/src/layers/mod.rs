@@ -7,10 +7,12 @@
 
 mod archive;
 pub mod blob;
+pub mod compressors;
 mod content;
 pub mod deflate;
 mod disk;
 mod entries;
+pub mod gzip;
 mod header;
 mod path;
 mod pattern;
