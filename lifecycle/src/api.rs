@@ -93,6 +93,13 @@ fn parse(text: &str) -> Result<(u64, u64), ApiError> {
     }
 }
 
+/// Whether an image that was built by platform API `recorded` (its variable `CNB_PLATFORM_API`, any
+/// version there ever was) was built for a target; else it was built for a stack, as was one that
+/// records none. Spec: platform.md 0.12.
+pub fn image_has_targets(recorded: &str) -> Result<bool, ApiError> {
+    Ok(!recorded.is_empty() && parse(recorded)? >= (0, 12))
+}
+
 impl PlatformApi {
     /// Whether this version is none before `first` and none after `last`: for tables that name
     /// versions as data, such as that of the flags. Never, if either is no supported version.
@@ -287,6 +294,16 @@ mod tests {
         for text in ["1", "0.6", "99.1", "1.0"] {
             check(text, Err(&format!("version `{text}` is not supported; supported are {all}")));
         }
+    }
+
+    #[test]
+    fn images_of_any_age_say_whether_they_have_targets() {
+        for (recorded, expected) in
+            [("", false), ("0.3", false), ("0.11", false), ("0.12", true), ("1.0", true)]
+        {
+            assert_eq!(image_has_targets(recorded), Ok(expected), "{recorded}");
+        }
+        assert!(image_has_targets("latest").is_err());
     }
 
     #[test]

@@ -260,8 +260,21 @@ impl ImageConfig {
         self.edited.layers = true;
     }
 
-    /// Gives the image and each of its layers the creation time `created`, so that the same inputs give
-    /// the same config.
+    /// Takes what an image runs on from `base`. Its architecture's variant stays where `base` says none
+    /// and the architecture is the same.
+    pub fn take_platform(&mut self, base: &Self) {
+        let is_same = self.os() == base.os() && self.architecture() == base.architecture();
+        for key in ["os", "architecture", "variant", "os.version", "os.features"] {
+            match base.document.iter().find(|(name, _)| *name == key) {
+                Some((_, value)) => self.document.set(key, value),
+                None if key == "variant" && is_same => {}
+                None => self.document.remove(key),
+            }
+        }
+    }
+
+    /// Gives the image and each of its layers the creation time `created` (none when empty), so that the
+    /// same inputs give the same config.
     pub fn stamp(&mut self, created: &str, rule: HistoryRule) {
         self.set_text("created", created);
         self.document.remove("container");
@@ -269,7 +282,11 @@ impl ImageConfig {
             if rule == HistoryRule::Blank {
                 *entry = JsonObject::default();
             }
-            entry.set_first("created", created);
+            if created.is_empty() {
+                entry.remove("created");
+            } else {
+                entry.set_first("created", created);
+            }
         }
         self.edited.layers = true;
     }

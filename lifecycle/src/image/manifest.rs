@@ -103,6 +103,21 @@ impl Descriptor {
         self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
     }
 
+    /// The same blob, its layer media type as `family` writes it.
+    #[must_use]
+    pub fn in_family(mut self, family: MediaFamily) -> Self {
+        let other = match family {
+            MediaFamily::Oci => MediaFamily::Docker,
+            MediaFamily::Docker => MediaFamily::Oci,
+        };
+        for encoding in [Encoding::Tar, Encoding::Gzip] {
+            if self.media_type == other.layer(encoding) {
+                family.layer(encoding).clone_into(&mut self.media_type);
+            }
+        }
+        self
+    }
+
     /// Whether it names an index rather than one image.
     pub fn is_index(&self) -> bool {
         matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_INDEX)
@@ -328,6 +343,18 @@ mod tests {
         check_family(DOCKER_MANIFEST, MediaFamily::Docker.config(), MediaFamily::Docker);
         check_family("", MediaFamily::Docker.config(), MediaFamily::Docker);
         check_family("", MediaFamily::Oci.config(), MediaFamily::Oci);
+    }
+
+    #[test]
+    fn layers_take_the_media_types_of_a_family_that_has_them() {
+        let of = |media_type: &str| Descriptor::new(media_type, 1, Digest::of(b""));
+        for (encoding, is_known) in [(Encoding::Tar, true), (Encoding::Gzip, true), (Encoding::Zstd, false)] {
+            let (oci, docker) = (MediaFamily::Oci.layer(encoding), MediaFamily::Docker.layer(encoding));
+            assert_eq!(of(oci).in_family(MediaFamily::Docker).media_type, docker);
+            assert_eq!(of(docker).in_family(MediaFamily::Oci).media_type, oci);
+            assert_eq!(oci != docker, is_known);
+        }
+        assert_eq!(of("foreign").in_family(MediaFamily::Oci).media_type, "foreign");
     }
 
     #[test]
