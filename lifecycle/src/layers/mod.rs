@@ -10,6 +10,7 @@ pub mod blob;
 pub mod compressors;
 mod content;
 pub mod deflate;
+pub mod dir;
 mod disk;
 mod entries;
 pub mod gzip;
@@ -17,11 +18,10 @@ mod header;
 mod path;
 mod pattern;
 mod read;
+pub mod sbom;
 pub mod slices;
 pub mod stream;
 pub mod tar;
+mod tests;
 pub mod unpack;
 mod walk;
-
-#[cfg(test)]
-mod tests;
