@@ -15,6 +15,7 @@ use crate::dockerfile::{
 };
 use crate::expand::{self, ExpandError};
 
+pub(crate) use paths::clean as clean_path;
 pub use scope::{Arguments, Scope};
 
 /// The argument whose value is new with each build.

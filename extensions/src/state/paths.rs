@@ -1,7 +1,7 @@
 //! Paths of WORKDIR and of destinations, as text: nothing is looked up.
 
 /// Makes a path absolute and removes `.`, `..`, doubled and final slashes.
-pub(super) fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
