@@ -22,6 +22,8 @@ pub mod sbom;
 pub mod slices;
 pub mod stream;
 pub mod tar;
-mod tests;
 pub mod unpack;
 mod walk;
+
+#[cfg(test)]
+mod tests;

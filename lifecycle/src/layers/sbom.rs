@@ -73,9 +73,10 @@ pub enum SbomError {
 pub fn find(dir: &BuildpackDir, declared: &[String]) -> Result<Vec<SbomFile>, SbomError> {
     let mut found = Vec::new();
     for name in file_names(&dir.path)? {
-        let Some((prefix, rest)) = name.rsplit_once(".sbom.").filter(|_| name.ends_with(".json")) else {
+        let Some((prefix, rest)) = name.rsplit_once(".sbom.") else { continue };
+        if rest.rsplit_once('.').is_none_or(|(_, ending)| ending != "json") {
             continue;
-        };
+        }
         let Some((layer, kinds)) = subject(prefix, dir) else { continue };
         let path = dir.path.join(&name);
         let Some((media_type, _)) = FORMATS.iter().find(|(_, ending)| *ending == rest) else {
