@@ -10,7 +10,6 @@ use toml::Table;
 
 use super::data::{NotFinite, object_to_table, table_to_json};
 use super::null_is_empty;
-use super::run::MirroredImage;
 use super::stack::Stack;
 use crate::digest::DiffId;
 use crate::json::{JsonError, go_json};
@@ -179,19 +178,6 @@ impl LifecycleMetadata {
     /// The layers of the buildpack `id`.
     pub fn buildpack(&self, id: &str) -> Option<&BuildpackLayers> {
         self.buildpacks.iter().find(|buildpack| buildpack.key == id)
-    }
-
-    /// The run image's names: from Platform API 0.12 those of `runImage`, else those of `stack`.
-    /// `None` when neither has any.
-    ///
-    /// Spec: platform.md "rebaser", Inputs.
-    pub fn run_image_names(&self, platform: crate::api::PlatformApi) -> Option<MirroredImage> {
-        let current = platform.has_targets().then(|| MirroredImage {
-            image: self.run_image.image.clone(),
-            mirrors: self.run_image.mirrors.clone(),
-        });
-        let legacy = self.stack.as_ref().map(|stack| stack.run_image.clone());
-        current.into_iter().chain(legacy).find(|names| !names.image.is_empty())
     }
 
     /// As it stands in `analyzed.toml`: a few keys have other names there.

@@ -95,15 +95,15 @@ impl MirroredImage {
         self.names().any(|known| is_same_image(known, name))
     }
 
-    /// The one to use for an app image on `registry`: the first on that registry that is readable,
-    /// else the first readable. `readable` is asked at most once for each.
+    /// The one to use for an app image on `registry`: the first on that registry that can be read, else
+    /// the first that can be read; and what reading it gave. Each is read at most once.
     ///
     /// Spec: platform.md "Run Image Resolution".
-    pub fn best_for(
+    pub fn best_for<T>(
         &self,
         registry: &str,
-        mut readable: impl FnMut(&str) -> bool,
-    ) -> Result<&str, RunImageError> {
+        mut read: impl FnMut(&str) -> Option<T>,
+    ) -> Result<(&str, T), RunImageError> {
         if self.image.is_empty() {
             return Err(RunImageError::Unknown);
         }
@@ -112,7 +112,7 @@ impl MirroredImage {
             .partition(|name| Reference::parse(name).is_ok_and(|found| found.registry == registry));
         near.into_iter()
             .chain(far)
-            .find(|name| readable(name))
+            .find_map(|name| Some((name, read(name)?)))
             .ok_or_else(|| RunImageError::NoneReadable(self.names().map(str::to_owned).collect()))
     }
 }
@@ -140,9 +140,9 @@ mod tests {
         let entry = entry(names);
         let found = entry.best_for("here.io", |name| {
             asked.push(name.to_owned());
-            !unreadable.contains(&name)
+            (!unreadable.contains(&name)).then(|| name.len())
         });
-        assert_eq!(found.ok(), expected);
+        assert_eq!(found.ok(), expected.map(|name| (name, name.len())));
         let questions = asked.len();
         asked.sort();
         asked.dedup();
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn docker_hub_is_a_registry_like_any_other() {
         let entry = entry(&["a.io/run", "my/run"]);
-        assert_eq!(entry.best_for("index.docker.io", |_| true), Ok("my/run"));
+        assert_eq!(entry.best_for("index.docker.io", |_| Some(())), Ok(("my/run", ())));
     }
 
     #[track_caller]

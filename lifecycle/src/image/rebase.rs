@@ -151,6 +151,18 @@ pub fn rebase(request: &Rebase<'_>) -> Result<Rebased, RebaseError> {
     Ok(Rebased { image, warnings })
 }
 
+/// The run images that an app image names: from Platform API 0.12 those of `runImage`, else those of
+/// `stack`. `None` when it names none.
+///
+/// Spec: platform.md "rebaser", Inputs.
+pub fn recorded_run_images(app: &Image, platform: PlatformApi) -> Result<Option<MirroredImage>, RebaseError> {
+    let value = app.config.label(labels::LIFECYCLE_METADATA).ok_or(RebaseError::NoMetadata)?;
+    let metadata = Metadata::parse(value)?;
+    let current = platform.has_targets().then(|| metadata.names());
+    let legacy = metadata.stack.map(|stack| stack.run_image);
+    Ok(current.into_iter().chain(legacy).find(|names| !names.image.is_empty()))
+}
+
 /// What an app was built for: it decides which checks apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BuiltFor {
@@ -184,6 +196,12 @@ impl Metadata {
         let run_image = document.get("runImage").map_err(metadata_error)?.unwrap_or_default();
         let stack = document.get("stack").map_err(metadata_error)?;
         Ok(Self { document, run_image, stack })
+    }
+
+    /// The old base's names, not those of `stack`.
+    fn names(&self) -> MirroredImage {
+        let RunImageMetadata { image, mirrors, .. } = self.run_image.clone();
+        MirroredImage { image, mirrors }
     }
 
     /// How many layers it names.

@@ -4,4 +4,6 @@
 //! files, an earlier phase in the same process) is no matter of the phase.
 
 pub mod launch;
+pub mod rebase;
 pub mod restore;
+pub mod save;

@@ -1,7 +1,6 @@
 //! Tests of the labels.
 
 use super::*;
-use crate::api::PlatformApi;
 
 const LABEL: &str = concat!(
     r#"{"app":[{"sha":"sha256:a"}],"sbom":{"sha":"sha256:b"},"#,
@@ -56,19 +55,6 @@ fn toml_has_the_keys_of_the_reference_implementation() {
     assert_eq!(layers["l"]["metadata"]["f"].as_float(), Some(1.0));
     assert!(layers["m"].get("metadata").is_none());
     assert_eq!(LifecycleMetadata::from_table(&table).expect("metadata"), metadata());
-}
-
-#[test]
-fn run_image_names_come_from_the_stack_before_0_12_or_where_there_are_no_others() {
-    let mut found = metadata();
-    found.stack = Some(Stack { run_image: MirroredImage { image: "old".to_owned(), mirrors: Vec::new() } });
-    let image = |metadata: &LifecycleMetadata, api| metadata.run_image_names(api).map(|names| names.image);
-    assert_eq!(image(&found, PlatformApi::V0_12).as_deref(), Some("r"));
-    assert_eq!(image(&found, PlatformApi::V0_11).as_deref(), Some("old"));
-    found.run_image.image.clear();
-    assert_eq!(image(&found, PlatformApi::V0_15).as_deref(), Some("old"));
-    found.stack = None;
-    assert_eq!(image(&found, PlatformApi::V0_15), None);
 }
 
 proptest::proptest! {

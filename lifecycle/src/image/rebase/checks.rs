@@ -94,15 +94,14 @@ pub(super) fn check_listed(
     if !request.platform.has_targets() {
         return Ok(None);
     }
-    let run_image = &metadata.run_image;
-    let current = MirroredImage { image: run_image.image.clone(), mirrors: run_image.mirrors.clone() };
+    let current = metadata.names();
     let legacy = metadata.stack.as_ref().map(|stack| &stack.run_image);
     let is_listed = [Some(&current), legacy].iter().flatten().any(|names| names.contains(request.base_name));
     if is_listed {
         return Ok(None);
     }
     let listed = match legacy {
-        _ if !current.image.is_empty() => go_json(run_image),
+        _ if !current.image.is_empty() => go_json(&metadata.run_image),
         Some(legacy) => go_json(legacy),
         None => "not found".to_owned(),
     };

@@ -307,6 +307,20 @@ fn images_without_usable_metadata_are_refused() {
 }
 
 #[test]
+fn run_images_come_from_the_stack_before_0_12_or_where_there_are_no_others() {
+    let image = |app: &Image, platform| {
+        recorded_run_images(app, platform).expect("metadata").map(|names| names.image)
+    };
+    let both = app("0.15", &[]);
+    assert_eq!(image(&both, NEW).as_deref(), Some("r.io/run"));
+    assert_eq!(image(&both, OLD).as_deref(), Some("s.io/run"));
+    let of = |metadata: &str| app("0.15", &[(labels::LIFECYCLE_METADATA, metadata)]);
+    assert_eq!(image(&of(r#"{"stack":{"runImage":{"image":"s"}}}"#), NEW).as_deref(), Some("s"));
+    assert_eq!(image(&of(r#"{"runImage":{"image":"r"}}"#), OLD), None);
+    assert_eq!(image(&of("{}"), NEW), None);
+}
+
+#[test]
 fn metadata_of_old_lifecycles_is_enough() {
     let metadata = format!(
         r#"{{"app":{{"sha":"x"}},"buildpacks":null,"runImage":{{"topLayer":"{}"}},"stack":{{"runImage":{{"image":"r.io/run"}}}}}}"#,

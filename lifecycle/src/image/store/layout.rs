@@ -160,6 +160,10 @@ impl ImageStore for LayoutStore {
         Ok(Box::new(Verified::new(source.file, blob, source.what)))
     }
 
+    fn shown(&self, name: &ImageName) -> String {
+        self.path(name).map_or_else(|_| name.to_string(), |path| shown(&path))
+    }
+
     fn encoding(&self) -> Encoding {
         self.encoding
     }

@@ -56,6 +56,11 @@ pub trait ImageStore: Sync {
     /// its end (the last read fails on a mismatch).
     fn open_layer(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, StoreError>;
 
+    /// A name as users find the image under it: in the log and in `report.toml`.
+    fn shown(&self, name: &ImageName) -> String {
+        name.to_string()
+    }
+
     /// How this store wants new layers.
     fn encoding(&self) -> Encoding;
 
