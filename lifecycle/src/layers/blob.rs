@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use super::schedule;
 use super::tar::{LayerSource, TarError};
 use crate::cache::{Cache, CacheError};
 use crate::digest::DiffId;
@@ -97,6 +98,5 @@ pub enum LayerError {
 /// Memory is bounded whatever their number and sizes. After a first failure no more are begun; the
 /// error is that of the first job in order that failed.
 pub fn write_layers(jobs: &[Job], outputs: &Outputs<'_>) -> Result<Vec<Written>, LayerError> {
-    let _ = (jobs, outputs);
-    todo!()
+    schedule::run(jobs, outputs)
 }
