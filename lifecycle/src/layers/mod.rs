@@ -9,6 +9,7 @@ mod archive;
 pub mod blob;
 pub mod compressors;
 mod content;
+pub mod decode;
 pub mod deflate;
 pub mod dir;
 mod disk;
