@@ -141,6 +141,20 @@ impl LogBuffer {
     }
 }
 
+/// `error` and its causes in one line. A cause that an error repeats in its own text is left out.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// Writes and flushes. A reader that went away must not end a build: failures are ignored.
 fn put(target: &Shared, bytes: &[u8]) {
     let mut writer = target.lock().unwrap_or_else(PoisonError::into_inner);

@@ -238,6 +238,16 @@ impl ImageName {
         }
     }
 
+    /// Reads a name as users give it: a reference; for a layout store also the absolute path of a layout
+    /// directory, for the daemon also an image ID.
+    pub fn given(kind: StoreKind, text: &str) -> Result<Self, ReferenceError> {
+        match kind {
+            StoreKind::Layout if text.starts_with('/') => Self::layout(text),
+            StoreKind::Daemon => Self::recorded(kind, text),
+            StoreKind::Layout | StoreKind::Registry => Reference::parse(text).map(Self::Reference),
+        }
+    }
+
     fn layout(text: &str) -> Result<Self, ReferenceError> {
         let pinned = text.rsplit_once('@').and_then(|(path, digest)| Some((path, digest.parse().ok()?)));
         let (path, digest) = pinned.map_or((text, None), |(path, digest)| (path, Some(digest)));

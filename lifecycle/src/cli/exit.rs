@@ -5,6 +5,7 @@
 use std::error::Error;
 
 use super::inputs::Phase;
+use crate::log::chain;
 
 /// Why a phase ends, as the platform is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,20 +126,6 @@ impl Failure {
         }
         text
     }
-}
-
-/// `error` and its causes in one line. A cause that an error repeats in its own text is left out.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Makes a panic, which is a fault of ours, end the process with `exit` and a report of where it was.

@@ -241,6 +241,13 @@ impl ImageConfig {
         self.edited.labels |= self.labels.remove(name).is_some();
     }
 
+    /// Takes over the process (environment, user, entrypoint) and the labels of `other`.
+    pub fn take_process(&mut self, other: &Self) {
+        self.process = other.process.clone();
+        self.labels.clone_from(&other.labels);
+        (self.edited.process, self.edited.labels) = (true, true);
+    }
+
     /// Adds a layer on top, with how it was made.
     pub fn push_layer(&mut self, diff_id: DiffId, created_by: &str) {
         let mut entry = JsonObject::default();

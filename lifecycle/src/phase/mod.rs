@@ -3,7 +3,10 @@
 //! What a phase is told stands in a struct beside its function; where that comes from (flags,
 //! files, an earlier phase in the same process) is no matter of the phase.
 
+pub mod analyze;
+pub mod export;
 pub mod launch;
 pub mod rebase;
 pub mod restore;
 pub mod save;
+mod sbom;

@@ -116,7 +116,7 @@ fn plan_buildpack(
 }
 
 /// Names come from a label and a file that others may have written; they become paths.
-fn is_layer_name(name: &str) -> bool {
+pub(super) fn is_layer_name(name: &str) -> bool {
     let is_one_name = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']);
     is_one_name && !NOT_LAYERS.contains(&name)
 }
