@@ -269,6 +269,9 @@ inputs! {
         [variable(Analyzer), variable(Detector), variable(Restorer), variable(Extender), variable(Exporter),
          variable(Creator), variable(Rebaser)],
         "What to do about experimental features: error, warn or silent.";
+    LAYER_COMPRESSION = "", "CNB_LAYER_COMPRESSION", Text, Text("gzip"),
+        [variable(Exporter), variable(Creator)],
+        "How the layers of the app image are compressed: gzip or zstd.";
     SOURCE_DATE_EPOCH = "", "SOURCE_DATE_EPOCH", Text, Nothing,
         [variable(Exporter), variable(Creator)],
         "Creation time of the app image, in seconds since 1970; from Platform API 0.9.";

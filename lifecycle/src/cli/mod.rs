@@ -5,11 +5,16 @@
 //! flags are parsed, then the log begins, then the inputs are put together.
 
 pub mod exit;
+pub mod experimental;
 pub mod flags;
 mod help;
+pub mod images;
 pub mod inputs;
 pub mod keychain;
+pub mod phases;
 pub mod privileges;
+pub mod setup;
+pub mod stores;
 pub mod values;
 
 use std::ffi::OsStr;

@@ -1,0 +1,26 @@
+//! Finds the previous image and the run image, and writes `analyzed.toml`.
+
+use std::process::ExitCode;
+
+use lifecycle::cli::exit::Failure;
+use lifecycle::cli::inputs::{self, Phase};
+use lifecycle::cli::phases::analyze::AnalyzeInputs;
+use lifecycle::cli::values::Inputs;
+use lifecycle::cli::{self, setup, stores};
+use lifecycle::files::SpecFile;
+use lifecycle::files::analyzed::Analyzed;
+use lifecycle::log::Log;
+
+fn main() -> ExitCode {
+    cli::main(Phase::Analyzer, run)
+}
+
+fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
+    let kind = stores::kind(inputs)?;
+    let user = setup::owner(inputs)?;
+    let analyze = AnalyzeInputs::new(inputs, kind, log)?;
+    let store = stores::open(inputs, kind, log)?;
+    setup::give_up_privileges(inputs, user, &[inputs::LAYERS, inputs::LAUNCH_CACHE], log)?;
+    let analyzed = analyze.run(store.as_ref(), log)?;
+    setup::write(inputs, inputs::ANALYZED, Analyzed::NAME, &analyzed.to_toml())
+}

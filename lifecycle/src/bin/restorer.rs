@@ -1,0 +1,37 @@
+//! Brings back layers, metadata and SBOM files of earlier builds.
+
+use std::process::ExitCode;
+
+use lifecycle::cli::exit::Failure;
+use lifecycle::cli::inputs::{self, Phase};
+use lifecycle::cli::phases::restore::RestoreInputs;
+use lifecycle::cli::values::Inputs;
+use lifecycle::cli::{self, setup};
+use lifecycle::files::analyzed::Analyzed;
+use lifecycle::files::group::Group;
+use lifecycle::log::Log;
+
+fn main() -> ExitCode {
+    cli::main(Phase::Restorer, run)
+}
+
+fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
+    let user = setup::owner(inputs)?;
+    setup::give_up_privileges(inputs, user, &[inputs::LAYERS, inputs::CACHE_DIR], log)?;
+    let cache = setup::cache(inputs, log)?;
+    let group: Group = setup::read(inputs, inputs::GROUP, "detector")?;
+    setup::check_apis(&group.group)?;
+    let analyzed = analyzed(inputs, log)?;
+    RestoreInputs::new(inputs).run(&group, &analyzed.metadata, cache.as_deref(), log)
+}
+
+/// What the analyzer wrote. A build without it still has a cache.
+fn analyzed(inputs: &Inputs, log: &Log) -> Result<Analyzed, Failure> {
+    let path = inputs.path_of(inputs::ANALYZED);
+    let analyzed =
+        lifecycle::files::read_if_present(&path).map_err(|error| setup::file_failure(inputs, error))?;
+    Ok(analyzed.unwrap_or_else(|| {
+        log.warn(format!("Not using analyzed data, usable file not found: {}", path.display()));
+        Analyzed::default()
+    }))
+}

@@ -1,0 +1,6 @@
+//! From what a phase's program was told to what its function is told: once for the phase's own
+//! program and for the creator.
+
+pub mod analyze;
+pub mod export;
+pub mod restore;

@@ -1,0 +1,48 @@
+//! What an analysis is told.
+
+use std::path::PathBuf;
+
+use crate::api::PlatformApi;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::values::Inputs;
+use crate::cli::{images, inputs};
+use crate::files::analyzed::Analyzed;
+use crate::image::store::ImageStore;
+use crate::log::Log;
+use crate::phase::analyze::{self, Analyze, RunImageChoice, Sbom};
+use crate::reference::{ImageName, StoreKind};
+
+/// What an analysis is told, owned.
+#[derive(Debug)]
+pub struct AnalyzeInputs {
+    api: PlatformApi,
+    kind: StoreKind,
+    previous_image: ImageName,
+    run_image: RunImageChoice,
+    layers: PathBuf,
+    sbom: Sbom,
+}
+
+impl AnalyzeInputs {
+    /// Checks and gathers it.
+    pub fn new(inputs: &Inputs, kind: StoreKind, log: &Log) -> Result<Self, Failure> {
+        let names = images::destinations(inputs, kind)?;
+        let previous_image = images::previous_image(inputs, kind)?;
+        let run_image = images::run_image(inputs, &names[0])?;
+        if kind != StoreKind::Daemon && inputs.path(inputs::LAUNCH_CACHE).is_some() {
+            log.warn("Ignoring -launch-cache, only intended for use with -daemon");
+        }
+        let skip = inputs.switch(inputs::SKIP_LAYERS) || inputs.switch(inputs::SKIP_RESTORE);
+        let sbom = if skip { Sbom::Leave } else { Sbom::Restore };
+        let layers = inputs.path_of(inputs::LAYERS);
+        Ok(Self { api: inputs.api, kind, previous_image, run_image, layers, sbom })
+    }
+
+    /// Runs the analysis.
+    pub fn run(&self, store: &dyn ImageStore, log: &Log) -> Result<Analyzed, Failure> {
+        let Self { api, kind, previous_image, run_image, layers, sbom } = self;
+        let inputs =
+            Analyze { api: *api, store, kind: *kind, previous_image, run_image, layers, sbom: *sbom };
+        analyze::analyze(&inputs, log).map_err(|error| Failure::new(Exit::Analyze, "analyze", error))
+    }
+}

@@ -1,0 +1,138 @@
+//! Small things that several phases are told: the user, the execution environment, the cache, times.
+
+use std::num::NonZeroUsize;
+
+use super::exit::{Exit, Failure};
+use super::inputs::{self, Input};
+use super::privileges;
+use super::values::{InputError, Inputs};
+use crate::cache::{Cache, VolumeCache};
+use crate::exec_env::ExecEnv;
+use crate::files::component_id::Kind;
+use crate::files::group::GroupElement;
+use crate::files::{self, FileError, SpecFile};
+use crate::layers::tar::Owner;
+use crate::log::{Log, chain};
+use crate::time;
+
+/// The build image's user: `-uid` and `-gid`, else whoever this process is.
+pub fn owner(inputs: &Inputs) -> Result<Owner, Failure> {
+    let current = privileges::current_user();
+    let number = |input, current| match inputs.number(input) {
+        Ok(number) => Ok(number.unwrap_or(current)),
+        Err(error) => Err(invalid(error)),
+    };
+    Ok(Owner { uid: number(inputs::UID, current.uid)?, gid: number(inputs::GID, current.gid)? })
+}
+
+/// Gives the directories of `inputs` to `user` where they must be, and becomes that user.
+pub fn give_up_privileges(inputs: &Inputs, user: Owner, dirs: &[&Input], log: &Log) -> Result<(), Failure> {
+    log.debug("Ensuring privileges...");
+    let dirs: Vec<_> = dirs.iter().filter_map(|input| inputs.path(input)).collect();
+    let result = privileges::give_up(user, &dirs);
+    log.debug("Executing command...");
+    result.map_err(|error| Failure::new(Exit::Failed, "drop privileges", error))
+}
+
+/// Fails when this process is root: what it runs would be too.
+pub fn refuse_root(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
+    log.debug("Ensuring privileges...");
+    let result = privileges::refuse_root();
+    log.debug("Executing command...");
+    result.map_err(|error| {
+        Failure::new(Exit::Failed, inputs.phase.verb(), error)
+            .hint(format!("Run the {} as the build image's user, CNB_USER_ID.", inputs.phase.name()))
+    })
+}
+
+/// The execution environment of the build, from Platform API 0.15.
+pub fn exec_env(inputs: &Inputs) -> Result<ExecEnv, Failure> {
+    if !inputs.api.has_exec_env() {
+        return Ok(ExecEnv::default());
+    }
+    ExecEnv::new(&inputs.text(inputs::EXEC_ENV).unwrap_or_default())
+        .map_err(|error| Failure::new(Exit::Arguments, "resolve inputs", error))
+}
+
+/// When the app image was created: `SOURCE_DATE_EPOCH`, else a constant.
+///
+/// Spec: platform.md "exporter", Outputs.
+pub fn created(inputs: &Inputs, log: &Log) -> String {
+    let constant = || time::rfc3339(time::CONSTANT).expect("the constant is in 1980");
+    let Some(text) = inputs.text(inputs::SOURCE_DATE_EPOCH) else { return constant() };
+    if !inputs.api.honours_source_date_epoch() {
+        return constant();
+    }
+    text.parse().ok().and_then(time::rfc3339).unwrap_or_else(|| {
+        log.warn("Ignoring invalid SOURCE_DATE_EPOCH");
+        constant()
+    })
+}
+
+/// The cache that the platform gives, if it does. One that cannot be opened is worth a warning.
+///
+/// # Errors
+/// When it is an image: those are in registries.
+pub fn cache(inputs: &Inputs, log: &Log) -> Result<Option<Box<dyn Cache>>, Failure> {
+    if inputs.text(inputs::CACHE_IMAGE).is_some() {
+        let failure =
+            Failure::new(inputs.phase.into(), inputs.phase.verb(), "cache images are not supported yet");
+        return Err(failure.hint("Use -cache-dir to keep cached layers in a directory."));
+    }
+    let Some(dir) = inputs.path(inputs::CACHE_DIR) else {
+        log.warn("No cached data will be used, no cache specified.");
+        return Ok(None);
+    };
+    match VolumeCache::open(&dir, log) {
+        Ok(cache) => Ok(Some(Box::new(cache))),
+        Err(error) => {
+            log.warn(format!("No cached data will be used: {}", chain(&error)));
+            Ok(None)
+        }
+    }
+}
+
+/// How many threads work: as many as this process may use processors.
+pub fn threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Fails when a buildpack of the group speaks a Buildpack API that is not supported.
+pub fn check_apis(group: &[GroupElement]) -> Result<(), Failure> {
+    for element in group {
+        element.api(Kind::Buildpack).map_err(|error| Failure::new(Exit::BuildpackApi, "", error))?;
+    }
+    Ok(())
+}
+
+/// Reads the file that `input` names.
+pub fn read<T: SpecFile>(inputs: &Inputs, input: &Input, before: &str) -> Result<T, Failure> {
+    let path = inputs.path_of(input);
+    files::read(&path).map_err(|error| {
+        let missing = error.cause.is_not_found();
+        let failure = Failure::new(inputs.phase.into(), inputs.phase.verb(), error);
+        if missing {
+            failure.hint(format!(
+                "The {before} writes it; {} or {} says where it is.",
+                input.name(),
+                input.variable
+            ))
+        } else {
+            failure
+        }
+    })
+}
+
+/// Writes a file that `input` names.
+pub fn write(inputs: &Inputs, input: &Input, file: &'static str, text: &str) -> Result<(), Failure> {
+    files::write(file, &inputs.path_of(input), text).map_err(|error| file_failure(inputs, error))
+}
+
+/// A failure to read or write a file, in the phase's own range.
+pub fn file_failure(inputs: &Inputs, error: FileError) -> Failure {
+    Failure::new(inputs.phase.into(), inputs.phase.verb(), error)
+}
+
+fn invalid(error: InputError) -> Failure {
+    Failure::new(Exit::Arguments, "resolve inputs", error)
+}
