@@ -161,22 +161,15 @@ fn run_image(inputs: &Analyze<'_>) -> Result<(String, Image), AnalyzeError> {
             }
         },
         RunImageChoice::OneOf { images, registry } => {
-            let (mut failures, mut taken) = (String::new(), None);
-            let best = images.best_for(registry, |name| match find(name) {
-                Ok(image) => {
-                    taken = image;
-                    taken.is_some()
-                }
-                Err(error) => {
-                    failures = format!("{failures}; {}", chain(&error));
-                    false
-                }
+            let mut failures = String::new();
+            let best = images.best_for(registry, |name| {
+                find(name)
+                    .inspect_err(|error| failures = format!("{failures}; {}", chain(error)))
+                    .ok()
+                    .flatten()
             });
-            match (best, taken) {
-                (Ok(name), Some(image)) => Ok((name.to_owned(), image)),
-                (Ok(name), None) => unreachable!("`{name}` was taken without an image"),
-                (Err(choice), _) => Err(AnalyzeError::NoRunImage { choice, failures }),
-            }
+            best.map(|(name, image)| (name.to_owned(), image))
+                .map_err(|choice| AnalyzeError::NoRunImage { choice, failures })
         }
     }
 }
