@@ -3,4 +3,5 @@
 
 pub mod analyze;
 pub mod export;
+pub mod rebase;
 pub mod restore;

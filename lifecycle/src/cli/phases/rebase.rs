@@ -1,0 +1,67 @@
+//! What a rebase is told.
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::values::{InputError, Inputs};
+use crate::cli::{images, inputs};
+use crate::files;
+use crate::files::report::Report;
+use crate::image::rebase::Force;
+use crate::image::store::ImageStore;
+use crate::log::Log;
+use crate::phase::rebase;
+use crate::reference::{Reference, StoreKind};
+
+/// What a rebase is told, owned.
+#[derive(Debug)]
+pub struct RebaseInputs {
+    app: Reference,
+    images: Vec<Reference>,
+    run_image: Option<String>,
+    force: Force,
+}
+
+impl RebaseInputs {
+    /// Checks and gathers it.
+    pub fn new(inputs: &Inputs, kind: StoreKind) -> Result<Self, Failure> {
+        let invalid = |error| Failure::new(Exit::Arguments, "resolve inputs", error);
+        let images = images::destinations(inputs, kind)?;
+        let previous = inputs.text(inputs::PREVIOUS_IMAGE).map(|name| Reference::parse(&name));
+        let app = previous.transpose().map_err(invalid)?.unwrap_or_else(|| images[0].clone());
+        let force = if inputs.switch(inputs::FORCE) { Force::Yes } else { Force::No };
+        Ok(Self { app, images, run_image: run_image(inputs)?, force })
+    }
+
+    /// Runs the rebase and writes the report, for which there is a place before anything is saved.
+    pub fn run(&self, inputs: &Inputs, store: &dyn ImageStore, log: &Log) -> Result<(), Failure> {
+        let failed = |error| Failure::new(Exit::Rebase, "rebase", error);
+        let report = files::reserve(Report::NAME, &inputs.path_of(inputs::REPORT)).map_err(|error| {
+            Failure::new(Exit::Rebase, "rebase", error)
+                .hint("-report or CNB_REPORT_PATH says where the report is written; nothing was rebased.")
+        })?;
+        let rebased = rebase::rebase(
+            &rebase::Inputs {
+                store,
+                app: &self.app,
+                images: &self.images,
+                run_image: self.run_image.as_deref(),
+                platform: inputs.api,
+                force: self.force,
+            },
+            log,
+        );
+        let rebased = rebased.map_err(|error| Failure::new(Exit::Rebase, "rebase", error))?;
+        report.write(&rebased.to_toml()).map_err(failed)
+    }
+}
+
+/// The run image that the platform names, under either of its flags.
+fn run_image(inputs: &Inputs) -> Result<Option<String>, Failure> {
+    match (inputs.flag(inputs::RUN_IMAGE), inputs.flag(inputs::IMAGE)) {
+        (Some(_), Some(_)) => {
+            let error = InputError::Unsupported(inputs::IMAGE.name(), " together with -run-image");
+            Err(Failure::new(Exit::Arguments, "resolve inputs", error))
+        }
+        (None, Some(deprecated)) => Ok(Some(deprecated)),
+        (_, None) => Ok(inputs.text(inputs::RUN_IMAGE)),
+    }
+}
