@@ -53,6 +53,12 @@ pub(super) fn below(dir: &Dir, filter: &Filter<'_>) -> Result<Vec<Entry>, Contex
     Ok(list.entries)
 }
 
+/// Tells whether nothing below an ignored directory is kept.
+pub(super) fn is_hidden(dir: &Dir, ignore: &Ignore) -> Result<bool, ContextError> {
+    let exclude = &Ignore::default();
+    Ok(!ignore.may_keep() || below(dir, &Filter { ignore, exclude, include: None })?.is_empty())
+}
+
 /// Lists the names in a directory, sorted.
 pub(super) fn names(dir: &Dir) -> Result<Vec<OsString>, ContextError> {
     let fail = |error| ContextError::from(at("read directory", &dir.path)(error));

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::list::{self, Filter};
 use super::{Context, ContextError, Entry, EntryKind, Glob, Ignore, Selected, has_wildcard, stat_at};
-use crate::root::{Dir, Place, at};
+use crate::root::{Dir, Place, at, read_link_at};
 use crate::state::clean_path;
 
 /// How sources are selected.
@@ -78,9 +78,10 @@ impl Context {
             return Ok(selected);
         }
         for path in self.expand(&cleaned, source)? {
-            let written = path.to_string_lossy();
-            match self.selected_at(&path, &written, &filter) {
-                Err(ContextError::Ignored { .. }) => {}
+            let left_out = self.ignore.ignores(&path);
+            match self.selected_at(&path, &path.to_string_lossy(), &filter) {
+                // What is ignored is not there to be matched; a link to it is, and leads nowhere.
+                Err(ContextError::Ignored { .. }) if left_out => {}
                 found => selected.extend(found?),
             }
         }
@@ -104,22 +105,20 @@ impl Context {
         filter: &Filter<'_>,
     ) -> Result<Option<Selected>, ContextError> {
         let name = path.file_name().map(OsStr::to_owned).unwrap_or_default();
-        // A link that is ignored leads nowhere.
-        let ignored_link = self.ignore.ignores(path) && !self.ignore.may_keep();
         let Some(place) = self.resolve_path(path, source)? else {
             let root = self.root.dir(Path::new(""))?;
             return Ok(Some(directory(name, &root, filter)?));
         };
         let resolved = place.path();
-        let ignored = || ContextError::Ignored { source_path: source.to_owned() };
         let stat = stat_at(&place.dir, &place.name).map_err(at("stat", &resolved))?;
+        let ignored = || ContextError::Ignored { source_path: source.to_owned() };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let dir = place.dir.child(&place.name)?.ok_or(ContextError::Changed { path: resolved })?;
             let selected = directory(name, &dir, filter)?;
-            let hidden = self.ignore.ignores(&dir.path) && selected.entries.len() == 1;
-            return if ignored_link || hidden { Err(ignored()) } else { Ok(Some(selected)) };
+            let hidden = self.ignore.ignores(&dir.path) && list::is_hidden(&dir, filter.ignore)?;
+            return if hidden { Err(ignored()) } else { Ok(Some(selected)) };
         }
-        if ignored_link || self.ignore.ignores(&resolved) {
+        if self.ignore.ignores(&resolved) {
             return Err(ignored());
         }
         if filter.exclude.ignores(Path::new(&name)) || filter.include.is_some() {
@@ -140,11 +139,48 @@ impl Context {
             Err(error) if is_missing(error.source.raw_os_error()) => return Err(missing()),
             found => found?,
         };
+        if !self.ignore.is_empty() {
+            self.check_links(path, source)?;
+        }
         let Some(place) = found else { return Ok(None) };
         match stat_at(&place.dir, &place.name) {
             Err(Errno::NOENT) => Err(missing()),
             _ => Ok(Some(place)),
         }
+    }
+
+    /// Fails if a link on the way of a path that was resolved is ignored: it is not there to follow.
+    fn check_links(&self, path: &Path, source: &str) -> Result<(), ContextError> {
+        let mut ahead = path.to_owned();
+        // There are no more links than the resolution allows.
+        while let Some((link, target, rest)) = self.first_link(&ahead)? {
+            if self.ignore.ignores(&link) {
+                return Err(ContextError::Ignored { source_path: source.to_owned() });
+            }
+            let from = link.parent().unwrap_or(Path::new(""));
+            ahead = from.join(target).join(rest);
+        }
+        Ok(())
+    }
+
+    /// Finds the first link of a path: its own path without links, where it points, and what follows it.
+    fn first_link(&self, path: &Path) -> Result<Option<(PathBuf, OsString, PathBuf)>, ContextError> {
+        let parts: Vec<_> = path.components().collect();
+        for end in 1..=parts.len() {
+            let (before, rest) = parts.split_at(end);
+            let Some(place) = self.root.place(&before.iter().collect::<PathBuf>())? else {
+                continue;
+            };
+            let link = place.path();
+            match read_link_at(&place.dir, &place.name) {
+                Ok(Some(target)) => return Ok(Some((link, target, rest.iter().collect()))),
+                Ok(None) => {}
+                // What does not exist is no link.
+                Err(Errno::NOENT) => return Ok(None),
+                Err(error) => return Err(at("read link", &link)(error).into()),
+            }
+        }
+        Ok(None)
     }
 
     /// Finds the paths that a pattern matches, sorted.

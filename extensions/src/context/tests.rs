@@ -357,3 +357,81 @@ proptest::proptest! {
         }
     }
 }
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    tree: Vec<String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Case {
+    #[serde(default)]
+    ignore: String,
+    source: String,
+    #[serde(default)]
+    exclude: Vec<String>,
+    #[serde(default)]
+    parents: bool,
+    #[serde(default)]
+    error: bool,
+    #[serde(default)]
+    result: Vec<String>,
+}
+
+/// Lists what would stand in a destination directory; `None` if it cannot be.
+fn copied(case: &Case, root: &Path) -> Option<Vec<String>> {
+    let context = Context::new(root, Ignore::parse(&case.ignore).unwrap()).unwrap();
+    let exclude = Ignore::of(case.exclude.clone()).unwrap();
+    let parents = if case.parents { Parents::Keep } else { Parents::Drop };
+    let mut paths = std::collections::BTreeMap::new();
+    for selected in context.select(&case.source, &SelectOptions { exclude, parents }).ok()? {
+        for entry in &selected.entries {
+            let itself = entry.path.as_os_str().is_empty();
+            let (path, suffix) = match &entry.kind {
+                EntryKind::Directory if itself => continue,
+                EntryKind::Directory => (&entry.path, "/".to_owned()),
+                EntryKind::Symlink { target } => (&entry.path, format!(" -> {}", target.display())),
+                EntryKind::File { .. } if itself => (&PathBuf::from(&selected.name), String::new()),
+                EntryKind::File { .. } => (&entry.path, String::new()),
+            };
+            let before = paths.insert(path.clone(), suffix.clone());
+            if before.is_some_and(|before| (before == "/") != (suffix == "/")) {
+                return None;
+            }
+        }
+    }
+    let mut paths: Vec<String> =
+        paths.into_iter().map(|(path, suffix)| format!("{}{suffix}", path.display())).collect();
+    paths.sort();
+    Some(paths)
+}
+
+/// Says why a case is not as in BuildKit.
+fn differs(case: &Case) -> Option<&'static str> {
+    if case.source == "d/[" {
+        return Some("a malformed pattern is an error, not a pattern that matches nothing");
+    }
+    if case.source == "*/./y" {
+        return Some("below a file there is nothing; BuildKit copies the file itself");
+    }
+    let files = ["d/*", "*.txt", "b.txt"].contains(&case.source.as_str());
+    (files && !case.exclude.is_empty())
+        .then_some("--exclude holds for sources that are files, as documented: moby/buildkit#5489")
+}
+
+#[test]
+fn every_case_selects_what_buildkit_copies() {
+    let golden = include_str!("../../../fixtures/golden/dockerfile/contexts.json");
+    let golden: Golden = serde_json::from_str(golden).unwrap();
+    let tree = tree(&golden.tree.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut wrong = Vec::new();
+    for case in &golden.cases {
+        let result = copied(case, tree.path());
+        let expected = (!case.error).then_some(&case.result);
+        if result.as_ref() != expected && differs(case).is_none() {
+            wrong.push(format!("{case:?}\n  got  {result:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), golden.cases.len(), wrong.join("\n"));
+}
