@@ -148,3 +148,34 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Glob, Ignore, IgnorePattern};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_pattern_makes_matching_panic(pattern in "[ab*?/\\[\\]^!\\\\é.-]{0,12}", path in "[ab/é.]{0,12}") {
+            let path = Path::new(&path);
+            if let Ok(glob) = Glob::parse(&pattern) {
+                glob.matches(path);
+            }
+            if let Ok(parsed) = IgnorePattern::parse(&pattern) {
+                parsed.matches("a/b");
+            }
+            if let Ok(ignore) = Ignore::parse(&format!("{pattern}\n!{pattern}\n")) {
+                prop_assert!(!ignore.ignores(path), "what is kept last is kept");
+            }
+        }
+
+        #[test]
+        fn a_name_matches_itself(name in "[a-zé._-]{1,12}") {
+            prop_assert!(Glob::parse(&name).unwrap().matches(Path::new(&name)));
+            prop_assert!(Ignore::parse(&name).unwrap().ignores(Path::new(&name)) || name == ".");
+            prop_assert!(Ignore::parse(&name).unwrap().ignores(&Path::new(&name).join("below")) || name.starts_with('.'));
+        }
+    }
+}

@@ -5,8 +5,9 @@
 
 use super::MountFlag;
 
-/// A parsed Dockerfile.
+/// A parsed Dockerfile; only [`parse`](super::parse) makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dockerfile {
     /// The name used in messages, for example `run.Dockerfile`.
     pub name: String,
@@ -14,7 +15,7 @@ pub struct Dockerfile {
     pub directives: Directives,
     /// The ARG instructions that stand before the first FROM; only FROM sees their values.
     pub meta_args: Vec<Instruction>,
-    /// Each FROM and what follows it, in order of the file.
+    /// Each FROM and what follows it, in order of the file; never empty.
     pub stages: Vec<Stage>,
     /// What is legal today and will not stay so.
     pub warnings: Vec<SyntaxWarning>,
