@@ -1,0 +1,1 @@
+//! What the reference implementation's detector makes of the same inputs.
