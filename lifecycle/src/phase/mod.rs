@@ -5,11 +5,9 @@
 
 pub mod analyze;
 pub mod export;
+pub mod detect;
 pub mod launch;
 pub mod rebase;
-
-
-pub mod detect;
 pub mod restore;
 pub mod save;
 mod sbom;
