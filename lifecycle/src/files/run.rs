@@ -140,7 +140,7 @@ mod tests {
         let entry = entry(names);
         let found = entry.best_for("here.io", |name| {
             asked.push(name.to_owned());
-            (!unreadable.contains(&name)).then(|| name.len())
+            (!unreadable.contains(&name)).then_some(name.len())
         });
         assert_eq!(found.ok(), expected.map(|name| (name, name.len())));
         let questions = asked.len();
