@@ -115,7 +115,8 @@ fn a_previous_image_is_rebased_to_other_names_and_stays_as_it_was() {
         assert_eq!(world.contents(name), ["new", "app"]);
     }
     let index = |name: &str| fs::read(world.dir.path().join(name).join("index.json")).expect("an index");
-    assert_eq!(index("a.io/new/1"), index("a.io/new/2"));
+    let (one, two) = (index("a.io/new/1"), index("a.io/new/2"));
+    assert_eq!(String::from_utf8_lossy(&one).replace(r#""1""#, r#""2""#), String::from_utf8_lossy(&two));
 }
 
 #[test]

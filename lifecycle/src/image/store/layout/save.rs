@@ -13,7 +13,7 @@ use crate::image::{Descriptor, Image, Layer, Origin, Saved};
 use crate::json::{JsonObject, go_json};
 use crate::reference::ImageName;
 
-/// The annotation that names an image within an index.
+/// The annotation that names an image within an index. Spec: OCI image-spec annotations.md.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -30,13 +30,12 @@ pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<S
         write_blob(&dir, &documents.manifest_descriptor, &documents.manifest)?;
         dirs.push(dir);
     }
-    let index = index_of(image, &documents);
-    for dir in dirs {
-        let replace = |name: &str, bytes: &[u8]| {
-            dir.replace(name, bytes).map_err(|source| failed("write", &shown(&dir.path().join(name)), source))
+    for (dir, name) in dirs.iter().zip(names) {
+        let replace = |file: &str, bytes: &[u8]| {
+            dir.replace(file, bytes).map_err(|source| failed("write", &shown(&dir.path().join(file)), source))
         };
         replace("oci-layout", OCI_LAYOUT)?;
-        replace("index.json", index.as_bytes())?;
+        replace("index.json", index_of(image, name, &documents).as_bytes())?;
     }
     Ok(Saved {
         digest: Some(documents.manifest_descriptor.digest),
@@ -45,14 +44,18 @@ pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<S
     })
 }
 
-fn index_of(image: &Image, documents: &Documents) -> String {
-    let mut entry = documents.manifest_descriptor.clone();
+/// The index: one image, named after its tag so that tools which want a name find it.
+fn index_of(image: &Image, name: &ImageName, documents: &Documents) -> String {
     let annotations = image.manifest.get::<JsonObject>("annotations").ok().flatten();
-    if let Some(name) = annotations.and_then(|all| all.get::<String>(REF_NAME).ok().flatten()) {
-        let mut annotations = JsonObject::default();
-        annotations.set(REF_NAME, &name);
-        entry.extra.set("annotations", &annotations);
-    }
+    let annotated = annotations.and_then(|all| all.get::<String>(REF_NAME).ok().flatten());
+    let tag = match name {
+        ImageName::Reference(reference) => reference.tag.clone(),
+        _ => None,
+    };
+    let mut annotations = JsonObject::default();
+    annotations.set(REF_NAME, &annotated.or(tag).unwrap_or_else(|| "latest".to_owned()));
+    let mut entry = documents.manifest_descriptor.clone();
+    entry.extra.set("annotations", &annotations);
     let mut index = JsonObject::default();
     index.set("schemaVersion", &2);
     index.set("mediaType", OCI_INDEX);

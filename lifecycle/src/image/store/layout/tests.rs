@@ -112,6 +112,32 @@ fn what_was_saved_is_found_with_every_layer() {
 }
 
 #[test]
+fn the_index_names_the_image_after_its_tag() {
+    let dir = Dir::new();
+    let store = dir.store();
+    let mut image = new_image();
+    let saved = store.save(&image, &[reference("app:1"), reference("app")]).expect("saved");
+    let digest = saved.digest.expect("a digest");
+    let size = saved.manifest_size.expect("a size");
+    let check = |tag: &str, name: &str| {
+        let index = dir.path().join("index.docker.io/library/app").join(tag).join("index.json");
+        assert_eq!(
+            fs::read_to_string(index).expect("an index"),
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":{size},"digest":"{digest}","annotations":{{"org.opencontainers.image.ref.name":"{name}"}}}}]}}"#
+            )
+        );
+    };
+    check("1", "1");
+    check("latest", "latest");
+    let annotations = r#"{"annotations":{"org.opencontainers.image.ref.name":"given"}}"#;
+    image.manifest = crate::json::JsonObject::parse(annotations).expect("an object");
+    store.save(&image, &[reference("app:1")]).expect("saved");
+    let found = store.find(&reference("app:1")).expect("readable").expect("there");
+    assert_eq!(found.manifest.raw("annotations"), image.manifest.raw("annotations"));
+}
+
+#[test]
 fn files_and_directories_are_readable_by_all() {
     let dir = Dir::new();
     let (store, target) = (dir.store(), reference("app"));
