@@ -8,7 +8,7 @@
 mod write;
 
 use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::Table;
 
 use super::component_id::{ComponentId, ComponentVersion};
@@ -88,7 +88,7 @@ pub struct BomEntry {
 }
 
 /// The buildpack of a [`BomEntry`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BomBuildpack {
     /// Its ID.
     pub id: ComponentId,

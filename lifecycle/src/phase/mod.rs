@@ -4,8 +4,9 @@
 //! files, an earlier phase in the same process) is no matter of the phase.
 
 pub mod analyze;
-pub mod export;
+pub mod build;
 pub mod detect;
+pub mod export;
 pub mod launch;
 pub mod rebase;
 pub mod restore;

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::launch::metadata::LaunchMetadata;
 
-/// The files of `fixtures/golden/metadata`, by the Platform API that they were written for.
+/// What the reference implementation wrote for `api`.
 fn golden(api: PlatformApi) -> String {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/metadata");
-    std::fs::read_to_string(dir.join(format!("{api}.toml"))).expect("a golden file")
+    let builds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/golden/builds/expected");
+    let file = builds.join(api.as_str()).join("1-4-builder/layers/config/metadata.toml");
+    std::fs::read_to_string(file).expect("a golden file")
 }
 
 const GOLDEN: [PlatformApi; 6] = [

@@ -300,7 +300,7 @@ pub fn legacy_bom(inputs: &Export<'_>) -> Result<Option<BuildReport>, ExportErro
     for buildpack in &inputs.group.group {
         let path: PathBuf = inputs.layers.join(buildpack.id.escaped()).join("build.toml");
         if let Some(file) = files::read_if_present::<BuildFile>(&path)? {
-            bom.extend(file.bom.of(buildpack).iter().map(BomEntry::to_table));
+            bom.extend(file.bom.of(&buildpack.id, &buildpack.version).iter().map(BomEntry::to_table));
         }
     }
     Ok((!bom.is_empty()).then_some(BuildReport { bom }))
