@@ -174,7 +174,8 @@ fn after_ipv6(text: &str) -> Result<&str, &'static str> {
 fn after_host_name(text: &str) -> Result<&str, &'static str> {
     let (host, after) = text.split_at(text.find(':').unwrap_or(text.len()));
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if host.bytes().all(valid) && !host.split('.').any(str::is_empty) {
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().all(valid) && !labels.split('.').any(str::is_empty) {
         Ok(after)
     } else {
         Err("its registry is not a host name")

@@ -43,6 +43,7 @@ fn a_first_part_with_a_dot_or_a_colon_is_a_registry() {
     check("[::1]:5000/app:1", "[::1]:5000 app 1");
     check("[2001:db8::1]/app", "[2001:db8::1] app latest");
     check("GCR.io/app", "GCR.io app latest");
+    check("gcr.io./app", "gcr.io. app latest");
     check("registry_1.local/app", "registry_1.local app latest");
 }
 
@@ -69,6 +70,8 @@ fn what_is_no_reference_is_refused_with_the_reason() {
     check_refused("host:/a", "port");
     check_refused("ho$t.io/a", "host name");
     check_refused("[::1/a", "without");
+    check_refused("./a", "host name");
+    check_refused("a..b/c", "host name");
     check_refused(&format!("a:{}", "x".repeat(129)), "longer than 128");
     check_refused(&"a".repeat(256), "longer than 255");
     check_refused(&"a".repeat(2000), "too long");
