@@ -4,6 +4,7 @@
 //! name; an entry that is damaged, missing or not ours costs a rebuild and never more.
 
 pub mod metadata;
+mod staging;
 pub mod volume;
 
 use std::io::{self, Read, Write};
@@ -25,6 +26,14 @@ pub enum CacheError {
     /// The entry named so is no file with those bytes.
     #[error("cache layer with SHA '{0}' is damaged: {1}")]
     Damaged(DiffId, String),
+    /// What says what is in the cache cannot be understood.
+    #[error("`{path}` is damaged: {why}", path = .path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Reading or writing the cache failed.
     #[error("{action} `{path}`", path = .path.display())]
     Io {
