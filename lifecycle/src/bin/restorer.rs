@@ -27,10 +27,8 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
 
 /// What the analyzer wrote. A build without it still has a cache.
 fn analyzed(inputs: &Inputs, log: &Log) -> Result<Analyzed, Failure> {
-    let path = inputs.path_of(inputs::ANALYZED);
-    let analyzed =
-        lifecycle::files::read_if_present(&path).map_err(|error| setup::file_failure(inputs, error))?;
-    Ok(analyzed.unwrap_or_else(|| {
+    Ok(setup::analyzed_if_present(inputs)?.unwrap_or_else(|| {
+        let path = inputs.path_of(inputs::ANALYZED);
         log.warn(format!("Not using analyzed data, usable file not found: {}", path.display()));
         Analyzed::default()
     }))

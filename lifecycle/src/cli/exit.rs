@@ -6,6 +6,8 @@ use std::error::Error;
 
 use super::inputs::Phase;
 use crate::log::chain;
+use crate::phase::build::BuildError;
+use crate::phase::detect::DetectError;
 
 /// Why a phase ends, as the platform is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,27 @@ impl From<Phase> for Exit {
             Phase::Exporter => Self::Export,
             Phase::Creator => Self::Failed,
             Phase::Rebaser => Self::Rebase,
+        }
+    }
+}
+
+impl From<&DetectError> for Exit {
+    fn from(error: &DetectError) -> Self {
+        match error {
+            DetectError::NoGroup => Self::NotDetected,
+            DetectError::NoGroupWithErrors => Self::NotDetectedWithErrors,
+            _ if error.is_api_mismatch() => Self::BuildpackApi,
+            DetectError::Component(_) | DetectError::Order(_) => Self::Detect,
+        }
+    }
+}
+
+impl From<&BuildError> for Exit {
+    fn from(error: &BuildError) -> Self {
+        match error {
+            _ if error.is_buildpack_api() => Self::BuildpackApi,
+            _ if error.is_failed_buildpack() => Self::BuildpackFailed,
+            _ => Self::Build,
         }
     }
 }

@@ -2,6 +2,9 @@
 //! program and for the creator.
 
 pub mod analyze;
+pub mod around;
+pub mod build;
+pub mod detect;
 pub mod export;
 pub mod rebase;
 pub mod restore;

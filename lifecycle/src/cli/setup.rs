@@ -8,6 +8,7 @@ use super::privileges;
 use super::values::{InputError, Inputs};
 use crate::cache::{Cache, VolumeCache};
 use crate::exec_env::ExecEnv;
+use crate::files::analyzed::Analyzed;
 use crate::files::component_id::Kind;
 use crate::files::group::GroupElement;
 use crate::files::{self, FileError, SpecFile};
@@ -121,6 +122,25 @@ pub fn read<T: SpecFile>(inputs: &Inputs, input: &Input, before: &str) -> Result
             failure
         }
     })
+}
+
+/// Reads `analyzed.toml`, if there is one.
+pub fn analyzed_if_present(inputs: &Inputs) -> Result<Option<Analyzed>, Failure> {
+    files::read_if_present(&inputs.path_of(inputs::ANALYZED)).map_err(|error| file_failure(inputs, error))
+}
+
+/// The inputs with the home directory of `user`, which this process has just become.
+///
+/// Without an entry in `/etc/passwd` the home directory stays what it was.
+#[must_use]
+pub fn at_home(inputs: &Inputs, user: Owner) -> Inputs {
+    let mut inputs = inputs.clone();
+    let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+    if let Some(account) = privileges::account(&String::from_utf8_lossy(&passwd), user.uid) {
+        inputs.variables.insert("HOME".into(), account.home.into());
+        inputs.variables.insert("USER".into(), account.full_name.into());
+    }
+    inputs
 }
 
 /// Writes a file that `input` names.

@@ -1,0 +1,65 @@
+//! What surrounds the executables of buildpacks and extensions: directories, variables, the target.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::exit::Failure;
+use crate::cli::values::Inputs;
+use crate::cli::{inputs, setup};
+use crate::component::catalog::Catalog;
+use crate::component::run::{self, Surroundings};
+use crate::env::{Env, EnvDir};
+use crate::exec_env::ExecEnv;
+use crate::log::Log;
+use crate::target::Target;
+
+/// What surrounds executables, owned.
+#[derive(Debug)]
+pub struct Around {
+    /// Where components are.
+    pub catalog: Catalog,
+    /// What they inherit of our environment.
+    pub env: Env,
+    app: PathBuf,
+    platform: PathBuf,
+    user: EnvDir,
+    operator: EnvDir,
+    target: Target,
+    exec_env: ExecEnv,
+}
+
+impl Around {
+    /// Gathers it; `run_image` is the target of the run image, where it is known.
+    ///
+    /// # Errors
+    /// When a directory of variables cannot be read.
+    pub fn new(inputs: &Inputs, run_image: Option<&Target>, log: &Log) -> Result<Self, Failure> {
+        let failed = |error| Failure::new(inputs.phase.into(), "read variables", error);
+        let platform = inputs.path_of(inputs::PLATFORM);
+        let (user, operator) = (platform.join("env"), inputs.path_of(inputs::BUILD_CONFIG).join("env"));
+        let extensions = inputs.path_of(inputs::EXTENSIONS);
+        let catalog = Catalog::new(&inputs.path_of(inputs::BUILDPACKS), &extensions)
+            .map_err(|error| Failure::new(inputs.phase.into(), "find buildpacks", error))?;
+        Ok(Self {
+            catalog,
+            env: Env::for_build(inputs.variables.clone()),
+            app: inputs.path_of(inputs::APP),
+            platform,
+            user: EnvDir::read(&user).map_err(failed)?,
+            operator: EnvDir::read(&operator).map_err(failed)?,
+            target: run::base_target(run_image, Path::new(run::OS_RELEASE), log),
+            exec_env: setup::exec_env(inputs)?,
+        })
+    }
+
+    /// What each executable is surrounded by.
+    pub fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            app_dir: &self.app,
+            platform_dir: &self.platform,
+            user: &self.user,
+            operator: &self.operator,
+            target: &self.target,
+            exec_env: &self.exec_env,
+        }
+    }
+}
