@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
-use crate::root::{PathError, Root, at};
+use crate::root::{Dir, PathError, Root, at};
 
 pub use glob::{Glob, has_wildcard};
 pub use ignore::{Ignore, IgnorePattern};
@@ -171,19 +171,12 @@ impl Context {
     /// # Errors
     /// [`ContextError::Changed`] if it is another file now, or was written to.
     pub fn open_file(&self, selected: &Selected, entry: &Entry) -> Result<File, ContextError> {
-        let path = selected.path_of(entry);
-        let changed = || ContextError::Changed { path: path.clone() };
-        let place = self.root.place(&path)?.ok_or_else(changed)?;
-        // Not blocking: what is a FIFO by now would wait for a writer.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = match openat(&place.dir, &place.name, flags, Mode::empty()) {
-            Err(Errno::NOENT | Errno::LOOP) => return Err(changed()),
-            opened => opened.map_err(at("open", &path))?,
-        };
-        let stat = rustix::fs::fstat(&fd).map_err(at("stat", &path))?;
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let same = place.path() == path && regular && Entry::of_file(&entry.path, &stat) == *entry;
-        if same { Ok(File::from(fd)) } else { Err(changed()) }
+        self.files().open(selected, entry)
+    }
+
+    /// Returns what opens selected files one after another: cheaper for files of one directory.
+    pub fn files(&self) -> Files<'_> {
+        Files { context: self, directory: None }
     }
 
     fn open_ignore(&self) -> Result<Option<File>, ContextError> {
@@ -197,6 +190,44 @@ impl Context {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(at("open", path)(error).into()),
         }
+    }
+}
+
+/// Opens selected files, and keeps the directory of the last one at hand.
+#[derive(Debug)]
+pub struct Files<'c> {
+    context: &'c Context,
+    directory: Option<Dir>,
+}
+
+impl Files<'_> {
+    /// Opens a file as [`Context::open_file`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(&mut self, selected: &Selected, entry: &Entry) -> Result<File, ContextError> {
+        let path = selected.path_of(entry);
+        let changed = || ContextError::Changed { path: path.clone() };
+        let name = path.file_name().ok_or_else(changed)?;
+        let directory = self.directory(path.parent().unwrap_or(Path::new("")))?.ok_or_else(changed)?;
+        // Not blocking: what is a FIFO by now would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = match openat(directory, name, flags, Mode::empty()) {
+            Err(Errno::NOENT | Errno::LOOP) => return Err(changed()),
+            opened => opened.map_err(at("open", &path))?,
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(at("stat", &path))?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let same = regular && Entry::of_file(&entry.path, &stat) == *entry;
+        if same { Ok(File::from(fd)) } else { Err(changed()) }
+    }
+
+    /// Opens a directory of the context by its path without links; `None` if links are on the way now.
+    fn directory(&mut self, path: &Path) -> Result<Option<&Dir>, ContextError> {
+        if self.directory.as_ref().is_none_or(|directory| directory.path != path) {
+            self.directory = Some(self.context.root.dir(path)?);
+        }
+        Ok(self.directory.as_ref().filter(|directory| directory.path == path))
     }
 }
 

@@ -25,8 +25,14 @@ pub struct IgnorePattern(Form);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Form {
+    /// No wildcard at all.
+    Is(Vec<u32>),
+    /// `x**`, without any other wildcard: paths that start so.
+    Starts(Vec<u32>),
     /// `**x`, without any other wildcard: paths that end so.
     Ends(Vec<u32>),
+    /// `**/x`, without any other wildcard: names that are so, anywhere.
+    Named(Vec<u32>),
     /// Anything else.
     Tokens(Vec<Token>),
 }
@@ -82,10 +88,11 @@ impl Ignore {
 
     /// Tells whether a path, relative to the context, or a directory above it is ignored.
     pub fn ignores(&self, path: &Path) -> bool {
+        let path = path_characters(path);
         let mut ignored = false;
         for (pattern, effect) in &self.rules {
             let changes = ignored == (*effect == Effect::Keep);
-            if changes && pattern.matches_or_above(path) {
+            if changes && pattern.matches_or_above(&path) {
                 ignored = *effect == Effect::Ignore;
             }
         }
@@ -122,14 +129,12 @@ impl IgnorePattern {
             };
             tokens.push(token);
         }
-        let literal = |token: &Token| matches!(token, Token::Literal(_));
-        if let [Token::Directories, Token::Within, rest @ ..] = tokens.as_slice()
-            && rest.iter().all(literal)
-            && !pattern.contains('\\')
-        {
-            return Ok(Self(Form::Ends(all[2..].to_vec())));
-        }
-        Ok(Self(Form::Tokens(tokens)))
+        let form = match Form::of(tokens) {
+            // Without its slash, `**` need not end at one.
+            Form::Named(end) if !pattern.starts_with("**/") && !pattern.contains('\\') => Form::Ends(end),
+            form => form,
+        };
+        Ok(Self(form))
     }
 
     /// Tells whether all of a text matches.
@@ -139,21 +144,44 @@ impl IgnorePattern {
 
     fn matches_characters(&self, path: &[u32]) -> bool {
         match &self.0 {
+            Form::Is(text) => path == text,
+            Form::Starts(start) => path.starts_with(start),
             Form::Tokens(tokens) => matches(tokens, path),
-            // `**/x` also matches `x`.
-            Form::Ends(end) => {
-                let slash = end.first() == Some(&u32::from('/'));
-                path.ends_with(end) || (slash && path == &end[1..])
+            Form::Ends(end) => path.ends_with(end),
+            Form::Named(end) => {
+                let slash = Some(&u32::from('/'));
+                path.strip_suffix(end.as_slice()).is_some_and(|rest| rest.is_empty() || rest.last() == slash)
             }
         }
     }
 
-    fn matches_or_above(&self, path: &Path) -> bool {
-        let all = path_characters(path);
+    fn matches_or_above(&self, path: &[u32]) -> bool {
         let slash = u32::from('/');
-        let above = all.iter().enumerate().filter(|(_, character)| **character == slash);
-        self.matches_characters(&all)
-            || above.map(|(at, _)| &all[..at]).any(|path| self.matches_characters(path))
+        let above = path.iter().enumerate().filter(|(_, character)| **character == slash);
+        self.matches_characters(path)
+            || above.map(|(at, _)| &path[..at]).any(|path| self.matches_characters(path))
+    }
+}
+
+impl Form {
+    /// Finds the form that is matched fastest: most patterns have no wildcard but `**` at one end.
+    fn of(tokens: Vec<Token>) -> Self {
+        let literals = |tokens: &[Token]| -> Option<Vec<u32>> {
+            let literal = |token: &Token| match token {
+                Token::Literal(character) => Some(*character),
+                _ => None,
+            };
+            tokens.iter().map(literal).collect()
+        };
+        if let Some(text) = literals(&tokens) {
+            return Self::Is(text);
+        }
+        let simple = match tokens.as_slice() {
+            [start @ .., Token::Everything] => literals(start).map(Self::Starts),
+            [Token::Directories, Token::Within, end @ ..] => literals(end).map(Self::Named),
+            _ => None,
+        };
+        simple.unwrap_or(Self::Tokens(tokens))
     }
 }
 

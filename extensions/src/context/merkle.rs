@@ -1,19 +1,28 @@
 //! One digest for everything selected: two selections with the same digest give the same copy.
 
 use std::io::Read as _;
+use std::num::NonZero;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::buffer::spare_capacity;
 use sha2::{Digest as _, Sha256};
 
-use super::{Context, ContextError, Entry, EntryKind, Selected};
+use super::{Context, ContextError, Entry, EntryKind, Files, Selected};
 use crate::root::at;
 
 /// How much of a file is read at once.
 const BUFFER_BYTES: usize = 256 * 1024;
 /// The kernel's limit on an attribute.
 const MAX_XATTR_BYTES: usize = 64 * 1024;
+/// More than this many threads wait for the disk.
+const MAX_THREADS: usize = 8;
+/// How many files a thread takes at a time: neighbours, mostly of one directory.
+const BATCH: usize = 64;
+
+/// What of a file is in the digest beside its entry.
+type Content = [u8; 32];
 
 impl Context {
     /// Computes the digest of what was selected, in order: paths, types, permission bits, sizes and
@@ -23,6 +32,12 @@ impl Context {
     /// # Errors
     /// A file that cannot be read, or changed since it was selected.
     pub fn digest(&self, selection: &[Selected]) -> Result<[u8; 32], ContextError> {
+        let files: Vec<(&Selected, &Entry)> = selection
+            .iter()
+            .flat_map(|selected| selected.entries.iter().map(move |entry| (selected, entry)))
+            .filter(|(_, entry)| matches!(entry.kind, EntryKind::File { .. }))
+            .collect();
+        let mut contents = self.contents(&files)?.into_iter();
         let mut all = Sha256::new();
         for selected in selection {
             let first = selected.entries.first().map(|entry| &entry.kind);
@@ -32,62 +47,96 @@ impl Context {
             }
             all.update(length(selected.entries.len()));
             for entry in &selected.entries {
-                self.entry(selected, entry, &mut all)?;
+                add_entry(&mut all, entry, &mut contents);
             }
         }
         Ok(all.finalize().into())
     }
 
-    fn entry(&self, selected: &Selected, entry: &Entry, all: &mut Sha256) -> Result<(), ContextError> {
-        field(all, entry.path.as_os_str().as_bytes());
-        match &entry.kind {
-            EntryKind::Directory => {
-                all.update(b"d");
-                all.update(entry.mode.to_be_bytes());
+    /// Reads files on all processors; returns what is in the digest, in their order.
+    fn contents(&self, files: &[(&Selected, &Entry)]) -> Result<Vec<Content>, ContextError> {
+        let batches: Vec<_> = files.chunks(BATCH).collect();
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = processors.min(MAX_THREADS).min(batches.len());
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, Vec<Content>)>, ContextError> {
+            let mut reader = Reader::new(self.files());
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(batch) = batches.get(index) else { return Ok(done) };
+                let contents: Result<_, _> =
+                    batch.iter().map(|(selected, entry)| reader.content(selected, entry)).collect();
+                done.push((index, contents?));
             }
-            EntryKind::Symlink { target } => {
-                all.update(b"l");
-                field(all, target.as_bytes());
+        };
+        let mut done = std::thread::scope(|scope| {
+            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut done = work()?;
+            for worker in workers {
+                done.extend(worker.join().expect("a reader does not panic")?);
             }
-            EntryKind::File { size_bytes } => {
-                all.update(b"f");
-                all.update(entry.mode.to_be_bytes());
-                all.update(size_bytes.to_be_bytes());
-                self.content(selected, entry, *size_bytes, all)?;
-            }
+            Ok::<_, ContextError>(done)
+        })?;
+        done.sort_by_key(|(index, _)| *index);
+        Ok(done.into_iter().flat_map(|(_, contents)| contents).collect())
+    }
+}
+
+fn add_entry(all: &mut Sha256, entry: &Entry, contents: &mut impl Iterator<Item = Content>) {
+    field(all, entry.path.as_os_str().as_bytes());
+    match &entry.kind {
+        EntryKind::Directory => {
+            all.update(b"d");
+            all.update(entry.mode.to_be_bytes());
         }
-        Ok(())
+        EntryKind::Symlink { target } => {
+            all.update(b"l");
+            field(all, target.as_bytes());
+        }
+        EntryKind::File { size_bytes } => {
+            all.update(b"f");
+            all.update(entry.mode.to_be_bytes());
+            all.update(size_bytes.to_be_bytes());
+            all.update(contents.next().expect("each file has its content"));
+        }
+    }
+}
+
+/// Reads files into buffers of its own.
+struct Reader<'c> {
+    files: Files<'c>,
+    bytes: Vec<u8>,
+    capability: Vec<u8>,
+}
+
+impl<'c> Reader<'c> {
+    fn new(files: Files<'c>) -> Self {
+        Self { files, bytes: vec![0; BUFFER_BYTES], capability: Vec::with_capacity(MAX_XATTR_BYTES) }
     }
 
-    fn content(
-        &self,
-        selected: &Selected,
-        entry: &Entry,
-        size_bytes: u64,
-        all: &mut Sha256,
-    ) -> Result<(), ContextError> {
-        let path = selected.path_of(entry);
-        let mut file = self.open_file(selected, entry)?;
-        let mut capability = Vec::with_capacity(MAX_XATTR_BYTES);
+    fn content(&mut self, selected: &Selected, entry: &Entry) -> Result<Content, ContextError> {
+        let mut file = self.files.open(selected, entry)?;
+        self.capability.clear();
         // A file system without attributes has no capabilities.
-        let _ = rustix::fs::fgetxattr(file.as_fd(), "security.capability", spare_capacity(&mut capability));
-        field(all, &capability);
+        let _ =
+            rustix::fs::fgetxattr(file.as_fd(), "security.capability", spare_capacity(&mut self.capability));
         let mut content = Sha256::new();
-        let mut read = 0;
-        let mut buffer = vec![0; BUFFER_BYTES];
+        field(&mut content, &self.capability);
+        let mut total_bytes = 0;
         loop {
-            let count = file.read(&mut buffer).map_err(at("read", &path))?;
+            let count =
+                file.read(&mut self.bytes).map_err(|error| at("read", &selected.path_of(entry))(error))?;
             if count == 0 {
                 break;
             }
-            read += count as u64;
-            content.update(&buffer[..count]);
+            total_bytes += count as u64;
+            content.update(&self.bytes[..count]);
         }
-        if read != size_bytes {
-            return Err(ContextError::Changed { path });
+        if entry.kind != (EntryKind::File { size_bytes: total_bytes }) {
+            return Err(ContextError::Changed { path: selected.path_of(entry) });
         }
-        all.update(content.finalize());
-        Ok(())
+        Ok(content.finalize().into())
     }
 }
 

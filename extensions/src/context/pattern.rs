@@ -53,8 +53,9 @@ pub(super) fn matches(tokens: &[Token], text: &[u32]) -> bool {
     let mut states = vec![false; tokens.len() + 1];
     states[0] = true;
     skip_optional(tokens, &mut states);
+    let mut next = vec![false; states.len()];
     for &character in text {
-        let mut next = vec![false; states.len()];
+        next.fill(false);
         for (at, token) in tokens.iter().enumerate().filter(|(at, _)| states[*at]) {
             match token {
                 Token::Star => next[at] |= character != SLASH,
@@ -68,7 +69,7 @@ pub(super) fn matches(tokens: &[Token], text: &[u32]) -> bool {
             }
         }
         skip_optional(tokens, &mut next);
-        states = next;
+        std::mem::swap(&mut states, &mut next);
     }
     states[tokens.len()]
 }

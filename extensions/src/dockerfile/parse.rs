@@ -69,20 +69,17 @@ fn stages(text: &str) -> Result<Dockerfile, Failure> {
             return Err(at(line.line, SyntaxError::Limit(error)));
         }
         let (parsed, span) = instruction(&mut lines, &line).map_err(|error| at(lines.current(), error))?;
-        let kind = match parsed {
-            Parsed::Stage(from) => {
-                stages.push(Stage { from, instructions: Vec::new() });
-                continue;
-            }
-            Parsed::Instruction(kind) => kind,
-        };
-        let instruction = Instruction { kind, original: line.text.trim().to_owned(), span };
-        match (stages.last_mut(), &instruction.kind) {
-            (Some(stage), _) => stage.instructions.push(instruction),
-            (None, Kind::Arg(_)) => meta_args.push(instruction),
-            (None, kind) => {
-                let message = format!("{} stands before the first FROM", kind.name());
-                return Err(at(span.last_line, SyntaxError::malformed(message, "")));
+        match parsed {
+            Parsed::Stage(from) => stages.push(Stage { from, instructions: Vec::new() }),
+            Parsed::Instruction(kind) => {
+                let instruction = Instruction { kind, original: line.text.trim().to_owned(), span };
+                let place = match stages.last_mut() {
+                    Some(stage) => &mut stage.instructions,
+                    None => {
+                        above_from(&mut meta_args, &instruction).map_err(|error| at(span.last_line, error))?
+                    }
+                };
+                place.push(instruction);
             }
         }
     }
@@ -98,6 +95,17 @@ fn stages(text: &str) -> Result<Dockerfile, Failure> {
         warnings: lines.warnings,
         text: String::new(),
     })
+}
+
+/// Returns where an instruction above the first FROM belongs.
+fn above_from<'a>(
+    meta_args: &'a mut Vec<Instruction>,
+    instruction: &Instruction,
+) -> Result<&'a mut Vec<Instruction>, SyntaxError> {
+    match &instruction.kind {
+        Kind::Arg(_) => Ok(meta_args),
+        kind => Err(SyntaxError::malformed(format!("{} stands before the first FROM", kind.name()), "")),
+    }
 }
 
 fn instruction(lines: &mut Lines<'_>, line: &LogicalLine) -> Result<(Parsed, Span), SyntaxError> {
