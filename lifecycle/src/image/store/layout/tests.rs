@@ -373,3 +373,25 @@ proptest::proptest! {
         let _ = dir.store().find(&name(&dir, "a"));
     }
 }
+
+#[test]
+fn readers_find_a_whole_image_while_others_are_saved() {
+    let dir = Dir::new();
+    let (store, target) = (dir.store(), reference("app"));
+    let save = |text: &str| {
+        let mut image = new_image();
+        add_layer(&store, &target, &mut image, text.as_bytes());
+        store.save(&image, std::slice::from_ref(&target)).expect("saved");
+    };
+    save("first");
+    std::thread::scope(|scope| {
+        for writer in ["a", "b"] {
+            scope.spawn(move || (0..50).for_each(|round| save(&format!("{writer}{round}"))));
+        }
+        for _ in 0..200 {
+            let image = store.find(&target).expect("readable").expect("there");
+            assert!(!read(&store, &image.layers[0]).is_empty());
+        }
+    });
+    assert!(files(dir.path()).iter().all(|file| !file.contains(".tmp-")));
+}
