@@ -26,9 +26,10 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let analyze = AnalyzeInputs::new(inputs, kind, log)?;
     let store = stores::open(inputs, kind, log)?;
     let dirs = [inputs::CACHE_DIR, inputs::LAUNCH_CACHE, inputs::LAYERS];
+    let cache = setup::CachePlace::find(inputs, log)?;
     setup::give_up_privileges(inputs, user, &dirs, log)?;
     let inputs = &setup::at_home(inputs, user);
-    let cache = setup::cache(inputs, log)?;
+    let cache = cache.open(log);
     let export = ExportInputs::new(inputs, kind, user, log)?;
 
     log.phase("ANALYZING");

@@ -22,8 +22,9 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let kind = stores::kind(inputs)?;
     let user = setup::owner(inputs)?;
     let store = stores::open(inputs, kind, log)?;
+    let cache = setup::CachePlace::find(inputs, log)?;
     setup::give_up_privileges(inputs, user, &[inputs::CACHE_DIR, inputs::LAUNCH_CACHE], log)?;
-    let cache = setup::cache(inputs, log)?;
+    let cache = cache.open(log);
     let group: Group = setup::read(inputs, inputs::GROUP, "detector")?;
     setup::check_apis(&group.group)?;
     let analyzed: Analyzed = setup::read(inputs, inputs::ANALYZED, "analyzer")?;

@@ -17,8 +17,9 @@ fn main() -> ExitCode {
 
 fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let user = setup::owner(inputs)?;
+    let cache = setup::CachePlace::find(inputs, log)?;
     setup::give_up_privileges(inputs, user, &[inputs::LAYERS, inputs::CACHE_DIR], log)?;
-    let cache = setup::cache(inputs, log)?;
+    let cache = cache.open(log);
     let group: Group = setup::read(inputs, inputs::GROUP, "detector")?;
     setup::check_apis(&group.group)?;
     let analyzed = analyzed(inputs, log)?;

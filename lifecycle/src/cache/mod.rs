@@ -3,6 +3,7 @@
 //! Content-addressed by diffID. Whatever is found in it is only believed when its bytes hash to its
 //! name; an entry that is damaged, missing or not ours costs a rebuild and never more.
 
+pub mod image;
 pub mod metadata;
 mod staging;
 pub mod volume;
@@ -11,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use crate::digest::DiffId;
+pub use image::ImageCache;
 pub use metadata::CacheMetadata;
 pub use volume::VolumeCache;
 

@@ -13,6 +13,7 @@ pub mod inputs;
 pub mod keychain;
 pub mod phases;
 pub mod privileges;
+mod registries;
 pub mod setup;
 pub mod stores;
 pub mod values;

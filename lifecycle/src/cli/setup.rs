@@ -1,19 +1,22 @@
 //! Small things that several phases are told: the user, the execution environment, the cache, times.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
 use super::inputs::{self, Input};
-use super::privileges;
 use super::values::{InputError, Inputs};
-use crate::cache::{Cache, VolumeCache};
+use super::{privileges, stores};
+use crate::cache::{Cache, ImageCache, VolumeCache};
 use crate::exec_env::ExecEnv;
 use crate::files::analyzed::Analyzed;
 use crate::files::component_id::Kind;
 use crate::files::group::GroupElement;
 use crate::files::{self, FileError, SpecFile};
+use crate::image::store::ImageStore;
 use crate::layers::tar::Owner;
 use crate::log::{Log, chain};
+use crate::reference::{ImageName, Reference};
 use crate::time;
 
 /// The build image's user: `-uid` and `-gid`, else whoever this process is.
@@ -70,25 +73,55 @@ pub fn created(inputs: &Inputs, log: &Log) -> String {
     })
 }
 
-/// The cache that the platform gives, if it does. One that cannot be opened is worth a warning.
-///
-/// # Errors
-/// When it is an image: those are in registries.
-pub fn cache(inputs: &Inputs, log: &Log) -> Result<Option<Box<dyn Cache>>, Failure> {
-    if inputs.text(inputs::CACHE_IMAGE).is_some() {
-        let failure =
-            Failure::new(inputs.phase.into(), inputs.phase.verb(), "cache images are not supported yet");
-        return Err(failure.hint("Use -cache-dir to keep cached layers in a directory."));
+/// Where the cache is. Found out while this process still may read credentials; opened when it has
+/// become the user who owns what is cached.
+pub enum CachePlace {
+    /// The platform gives none.
+    Nowhere,
+    /// A directory.
+    Directory(PathBuf),
+    /// An image, and the registries it is in.
+    Image(Box<dyn ImageStore>, Reference),
+}
+
+impl CachePlace {
+    /// Where the platform says; an image goes before a directory.
+    pub fn find(inputs: &Inputs, log: &Log) -> Result<Self, Failure> {
+        if let Some(name) = inputs.text(inputs::CACHE_IMAGE) {
+            let reference = Reference::parse(&name)
+                .map_err(|error| Failure::new(Exit::Arguments, "resolve inputs", error))?;
+            return Ok(Self::Image(Box::new(stores::registry(inputs, log)?), reference));
+        }
+        Ok(inputs.path(inputs::CACHE_DIR).map_or(Self::Nowhere, Self::Directory))
     }
-    let Some(dir) = inputs.path(inputs::CACHE_DIR) else {
-        log.warn("No cached data will be used, no cache specified.");
-        return Ok(None);
-    };
-    match VolumeCache::open(&dir, log) {
-        Ok(cache) => Ok(Some(Box::new(cache))),
-        Err(error) => {
-            log.warn(format!("No cached data will be used: {}", chain(&error)));
-            Ok(None)
+
+    /// The cache. One that cannot be opened is worth a warning.
+    pub fn open(self, log: &Log) -> Option<Box<dyn Cache>> {
+        let unused = |error: &(dyn std::error::Error + 'static)| {
+            log.warn(format!("No cached data will be used: {}", chain(error)));
+        };
+        match self {
+            Self::Nowhere => {
+                log.warn("No cached data will be used, no cache specified.");
+                None
+            }
+            Self::Directory(dir) => match VolumeCache::open(&dir, log) {
+                Ok(cache) => Some(Box::new(cache)),
+                Err(error) => {
+                    unused(&error);
+                    None
+                }
+            },
+            Self::Image(store, reference) => {
+                let name = ImageName::Reference(reference);
+                match ImageCache::open(store, &name, name.clone(), threads()) {
+                    Ok(cache) => Some(Box::new(cache)),
+                    Err(error) => {
+                        unused(&error);
+                        None
+                    }
+                }
+            }
         }
     }
 }

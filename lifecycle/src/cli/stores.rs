@@ -1,12 +1,19 @@
 //! Which store a phase's images are in: chosen here and nowhere else.
 
+use std::path::{Path, PathBuf};
+
 use super::exit::{Exit, Failure};
 use super::experimental::{self, Feature};
-use super::inputs;
 use super::values::{InputError, Inputs};
+use super::{inputs, keychain, registries};
 use crate::image::manifest::{Encoding, Platform};
 use crate::image::store::ImageStore;
+use crate::image::store::daemon::DaemonStore;
+use crate::image::store::daemon::engine::{Address, Engine};
 use crate::image::store::layout::LayoutStore;
+use crate::image::store::registry::RegistryStore;
+use crate::image::store::registry::client::Client;
+use crate::image::store::registry::trust::{Proxies, Trust};
 use crate::log::Log;
 use crate::reference::StoreKind;
 
@@ -40,8 +47,8 @@ pub fn open(inputs: &Inputs, kind: StoreKind, log: &Log) -> Result<Box<dyn Image
             experimental::guard(inputs, Feature::Layout, log)?;
             Ok(Box::new(LayoutStore::new(dir, Platform::host(), encoding(inputs)?)))
         }
-        StoreKind::Registry => Err(not_yet(inputs, "images in a registry")),
-        StoreKind::Daemon => Err(not_yet(inputs, "images in the Docker daemon")),
+        StoreKind::Registry => Ok(Box::new(registry(inputs, log)?)),
+        StoreKind::Daemon => Ok(Box::new(daemon(inputs)?)),
     }
 }
 
@@ -59,8 +66,36 @@ fn encoding(inputs: &Inputs) -> Result<Encoding, Failure> {
     }
 }
 
-fn not_yet(inputs: &Inputs, what: &str) -> Failure {
-    let error = format!("{what} are not supported yet");
-    Failure::new(inputs.phase.into(), inputs.phase.verb(), error)
-        .hint("Use -layout with -layout-dir to read and write OCI layout directories.")
+/// A store of registries, with every credential that this phase may need.
+pub fn registry(inputs: &Inputs, log: &Log) -> Result<RegistryStore, Failure> {
+    let registries = registries::named(inputs);
+    let keychain = keychain::load(&inputs.variables, &registries, &|text| log.warn(text))
+        .map_err(|error| Failure::new(Exit::Arguments, "resolve keychain", error))?;
+    let client = Client::new(trust(inputs), keychain, log.clone());
+    Ok(RegistryStore::new(client, Platform::host(), encoding(inputs)?))
+}
+
+fn trust(inputs: &Inputs) -> Trust {
+    let variable = |names: [&str; 2]| {
+        let values = names.iter().filter_map(|name| inputs.other_variable(name)?.to_str());
+        values.into_iter().find(|value| !value.is_empty()).unwrap_or_default().to_owned()
+    };
+    let proxies = Proxies {
+        http: variable(["HTTP_PROXY", "http_proxy"]),
+        https: variable(["HTTPS_PROXY", "https_proxy"]),
+        none: variable(["NO_PROXY", "no_proxy"]),
+    };
+    let home = inputs.other_variable("HOME").map(|home| Path::new(home).join(".docker/certs.d"));
+    let certs = ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from);
+    Trust::new(inputs.list(inputs::INSECURE_REGISTRY), certs.into_iter().chain(home).collect(), proxies)
+}
+
+fn daemon(inputs: &Inputs) -> Result<DaemonStore, Failure> {
+    let failed = |error| Failure::new(inputs.phase.into(), inputs.phase.verb(), error);
+    let host = inputs.other_variable("DOCKER_HOST").and_then(|host| host.to_str()).unwrap_or_default();
+    let address = Address::parse(host).map_err(failed)?;
+    let engine = Engine::connect(&address).map_err(|error| {
+        failed(error).hint("Mount the engine's socket, set DOCKER_HOST, or leave -daemon out.")
+    })?;
+    DaemonStore::new(engine).map_err(failed)
 }

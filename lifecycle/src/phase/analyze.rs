@@ -11,7 +11,7 @@ use crate::files::analyzed::{Analyzed, RunImage};
 use crate::files::labels::{self, LifecycleMetadata};
 use crate::files::run::{MirroredImage, RunImageError};
 use crate::image::Image;
-use crate::image::store::{ImageStore, StoreError};
+use crate::image::store::{ImageStore, Need, StoreError};
 use crate::log::{Log, chain};
 use crate::phase::sbom;
 use crate::reference::{ImageName, ReferenceError, StoreKind};
@@ -27,6 +27,8 @@ pub struct Analyze<'a> {
     pub kind: StoreKind,
     /// The image of the build before.
     pub previous_image: &'a ImageName,
+    /// The names under which the app image will be saved.
+    pub names: &'a [ImageName],
     /// The run images to choose from.
     pub run_image: &'a RunImageChoice,
     /// The layers directory.
@@ -71,6 +73,15 @@ pub enum AnalyzeError {
         #[source]
         source: StoreError,
     },
+    /// An image that will be written may not be.
+    #[error("ensure registry read/write access to {name}")]
+    Access {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
     /// The run image's name is none.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -104,6 +115,10 @@ pub enum AnalyzeError {
 /// When a store fails, and when no run image can be read: a build on a base that is not there would
 /// only fail later (spec-notes/decisions.md, "Missing run image").
 pub fn analyze(inputs: &Analyze<'_>, log: &Log) -> Result<Analyzed, AnalyzeError> {
+    for name in inputs.names {
+        let access = inputs.store.ensure_access(name, Need::Write);
+        access.map_err(|source| AnalyzeError::Access { name: name.to_string(), source })?;
+    }
     let (previous_image, metadata) = previous(inputs, log)?;
     let (name, image) = run_image(inputs)?;
     let run_image = describe(inputs.api, name, &image)?;

@@ -17,6 +17,7 @@ use crate::reference::{ImageName, StoreKind};
 pub struct AnalyzeInputs {
     api: PlatformApi,
     kind: StoreKind,
+    names: Vec<ImageName>,
     previous_image: ImageName,
     run_image: RunImageChoice,
     layers: PathBuf,
@@ -35,14 +36,15 @@ impl AnalyzeInputs {
         let skip = inputs.switch(inputs::SKIP_LAYERS) || inputs.switch(inputs::SKIP_RESTORE);
         let sbom = if skip { Sbom::Leave } else { Sbom::Restore };
         let layers = inputs.path_of(inputs::LAYERS);
-        Ok(Self { api: inputs.api, kind, previous_image, run_image, layers, sbom })
+        let names = names.into_iter().map(ImageName::Reference).collect();
+        Ok(Self { api: inputs.api, kind, names, previous_image, run_image, layers, sbom })
     }
 
     /// Runs the analysis.
     pub fn run(&self, store: &dyn ImageStore, log: &Log) -> Result<Analyzed, Failure> {
-        let Self { api, kind, previous_image, run_image, layers, sbom } = self;
+        let Self { api, kind, names, previous_image, run_image, layers, sbom } = self;
         let inputs =
-            Analyze { api: *api, store, kind: *kind, previous_image, run_image, layers, sbom: *sbom };
+            Analyze { api: *api, store, kind: *kind, names, previous_image, run_image, layers, sbom: *sbom };
         analyze::analyze(&inputs, log).map_err(|error| Failure::new(Exit::Analyze, "analyze", error))
     }
 }

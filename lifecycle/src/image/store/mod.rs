@@ -61,6 +61,15 @@ pub trait ImageStore: Sync {
         name.to_string()
     }
 
+    /// Fails unless the image may be read or written. A missing image may be both: whether it must be
+    /// there is another question. Leaves nothing behind.
+    fn ensure_access(&self, name: &ImageName, need: Need) -> Result<(), StoreError> {
+        match need {
+            Need::Read => self.find(name).map(drop),
+            Need::Write => Ok(()),
+        }
+    }
+
     /// How this store wants new layers.
     fn encoding(&self) -> Encoding;
 
@@ -70,6 +79,15 @@ pub trait ImageStore: Sync {
 
     /// Saves `image` under each of `names`: what is missing of its layers first, tags last.
     fn save(&self, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError>;
+}
+
+/// What a phase is going to do with an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Read it.
+    Read,
+    /// Write it.
+    Write,
 }
 
 /// Takes the bytes of one new layer.

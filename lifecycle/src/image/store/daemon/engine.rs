@@ -218,15 +218,15 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, expected: Option<Address>) {
-        assert_eq!(Address::parse(text).ok(), expected);
+    fn check(text: &str, expected: Option<&Address>) {
+        assert_eq!(Address::parse(text).ok().as_ref(), expected);
     }
 
     #[test]
     fn engines_listen_on_sockets_and_ports() {
-        check("", Some(Address::Socket("/var/run/docker.sock".to_owned())));
-        check("unix:///run/x.sock", Some(Address::Socket("/run/x.sock".to_owned())));
-        check("tcp://127.0.0.1:2375/", Some(Address::Tcp("127.0.0.1:2375".to_owned())));
+        check("", Some(&Address::Socket("/var/run/docker.sock".to_owned())));
+        check("unix:///run/x.sock", Some(&Address::Socket("/run/x.sock".to_owned())));
+        check("tcp://127.0.0.1:2375/", Some(&Address::Tcp("127.0.0.1:2375".to_owned())));
         for text in ["ssh://host", "unix://relative", "tcp://", "nonsense"] {
             check(text, None);
         }

@@ -14,4 +14,4 @@ pub mod trust;
 pub mod upload;
 mod url;
 
-pub use store::{Need, RegistryStore};
+pub use store::RegistryStore;

@@ -16,7 +16,7 @@ use crate::image::manifest::{
     DOCKER_INDEX, DOCKER_MANIFEST, Document, MAX_BYTES, Manifest, OCI_INDEX, OCI_MANIFEST, Platform, choose,
 };
 use crate::image::store::document::{Documents, MAX_CONFIG_BYTES, assemble, render};
-use crate::image::store::{Encoding, ImageStore, LayerSink, StoreError, verify};
+use crate::image::store::{Encoding, ImageStore, LayerSink, Need, StoreError, verify};
 use crate::image::{Descriptor, Image, Layer, Origin, Saved};
 use crate::reference::{ImageName, Reference};
 
@@ -28,29 +28,10 @@ pub struct RegistryStore {
     encoding: Encoding,
 }
 
-/// What a phase is going to do with an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// Read it.
-    Read,
-    /// Write it.
-    Write,
-}
-
 impl RegistryStore {
     /// Registries reached by `client`; of an index, the image for `platform` is taken.
     pub fn new(client: Client, platform: Platform, encoding: Encoding) -> Self {
         Self { client: Arc::new(client), platform, encoding }
-    }
-
-    /// Fails unless the image may be read or written; a missing image may be written, and reading it
-    /// fails only when access is refused. Leaves no upload open.
-    pub fn ensure_access(&self, name: &ImageName, need: Need) -> Result<(), StoreError> {
-        let (repository, _) = locate(name)?;
-        match need {
-            Need::Write => Uploads { client: self.client.clone(), repository }.probe(),
-            Need::Read => self.find(name).map(drop),
-        }
     }
 
     /// The manifest or index under a tag or digest; `None` when there is none or it is hidden from us.
@@ -141,6 +122,14 @@ impl ImageStore for RegistryStore {
         };
         let config = self.config(&repository, &manifest.config)?;
         assemble(manifest, &config, ImageName::Reference(reference.pinned(digest))).map(Some)
+    }
+
+    fn ensure_access(&self, name: &ImageName, need: Need) -> Result<(), StoreError> {
+        let (repository, _) = locate(name)?;
+        match need {
+            Need::Write => Uploads { client: self.client.clone(), repository }.probe(),
+            Need::Read => self.find(name).map(drop),
+        }
     }
 
     fn open_layer(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, StoreError> {
