@@ -3,6 +3,7 @@
 //! Spec: platform.md, the exit code tables under "Usage".
 
 use std::error::Error;
+use std::io::{self, Write};
 
 use super::inputs::Phase;
 use crate::log::chain;
@@ -154,7 +155,9 @@ impl Failure {
 /// Makes a panic, which is a fault of ours, end the process with `exit` and a report of where it was.
 pub fn on_panic(phase: &'static str, exit: Exit) {
     std::panic::set_hook(Box::new(move |panic| {
-        eprintln!(
+        // Nobody may be there to read it; that must not be a second panic.
+        let _: io::Result<()> = writeln!(
+            io::stderr(),
             "ERROR: {phase} {panic}\n  This is a fault in the lifecycle, not in your build: please report it."
         );
         std::process::exit(exit.code().into());

@@ -169,3 +169,103 @@ fn are_overridable(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::PlatformApi as Platform;
+    use crate::launch::metadata::LaunchMetadata;
+    use proptest::prelude::{prop, prop_assert, proptest};
+
+    const TEXT: &str = "
+        buildpacks = [{ id = 'new', api = '0.9' }, { id = 'old', api = '0.8' }]
+        processes = [
+            { type = 'web', command = ['run'], args = ['a'], direct = true, buildpack-id = 'new', working-dir = '/w' },
+            { type = 'fixed', command = ['run', 'f'], args = ['a'], direct = true, buildpack-id = 'new' },
+            { type = 'plain', command = ['run'], direct = true, buildpack-id = 'new' },
+            { type = 'old', command = 'run', args = ['a'], direct = true, buildpack-id = 'old' },
+            { type = 'shell', command = 'run it', buildpack-id = 'old' },
+            { type = 'lost', command = ['run'], buildpack-id = 'gone' },
+            { type = 'only', command = ['run'], direct = true, buildpack-id = 'new', exec-env = ['test'] },
+            { type = 'only', command = ['other'], direct = true, buildpack-id = 'new', exec-env = ['production'] },
+            { type = 'never', command = ['run'], buildpack-id = 'new', exec-env = ['a', 'b'] },
+        ]
+    ";
+
+    fn selected(platform_api: Platform, line: &str) -> Result<StartCommand, SelectError> {
+        let metadata = LaunchMetadata::parse(TEXT).expect("valid");
+        let mut words = line.split_whitespace().map(OsString::from);
+        let name = words.next().expect("a name");
+        let request =
+            Request { name, args: words.collect(), exec_env: "production".to_owned(), platform_api };
+        select(&metadata, &request)
+    }
+
+    /// Commands are written as `type: program args in dir`, those for a shell with a `$`.
+    #[track_caller]
+    fn check(platform_api: Platform, line: &str, expected: Result<&str, &str>) {
+        let show = |command: StartCommand| {
+            let process_type = command.process_type.map_or_else(String::new, |name| format!("{name}: "));
+            let shell = if command.strategy == Strategy::Shell { "$ " } else { "" };
+            let args: Vec<String> = command.args.iter().map(|arg| format!(" {}", arg.display())).collect();
+            let dir = command.working_dir.map_or_else(String::new, |dir| format!(" in {dir}"));
+            format!("{process_type}{shell}{}{}{dir}", command.program.display(), args.concat())
+        };
+        let found = selected(platform_api, line).map(show).map_err(|error| error.to_string());
+        assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{line}");
+    }
+
+    #[test]
+    fn the_last_element_of_the_name_selects_a_process() {
+        check(Platform::V0_15, "web", Ok("web: run a in /w"));
+        check(Platform::V0_15, "/cnb/process/web", Ok("web: run a in /w"));
+        check(Platform::V0_15, "/web/launcher x", Ok("$ x"));
+        check(Platform::V0_15, "shell", Ok("shell: $ run it"));
+    }
+
+    #[test]
+    fn arguments_replace_or_follow() {
+        check(Platform::V0_10, "web x y", Ok("web: run x y in /w"));
+        check(Platform::V0_9, "web x y", Ok("web: run a x y in /w"));
+        check(Platform::V0_10, "fixed x", Ok("fixed: run f x"));
+        check(Platform::V0_9, "fixed x", Ok("fixed: run f a x"));
+        check(Platform::V0_12, "fixed", Ok("fixed: run f a"));
+        check(Platform::V0_12, "plain", Ok("plain: run"));
+        check(Platform::V0_12, "plain x", Ok("plain: run x"));
+        check(Platform::V0_12, "old x", Ok("old: run a x"));
+        check(Platform::V0_12, "shell x", Ok("shell: $ run it x"));
+        check(Platform::V0_12, "lost", Ok("lost: $ run"));
+        let unknown = "process type `lost` is provided by the unknown buildpack `gone`";
+        check(Platform::V0_12, "lost x", Err(unknown));
+        check(Platform::V0_9, "lost x", Ok("lost: $ run x"));
+    }
+
+    #[test]
+    fn two_dashes_make_a_command_direct() {
+        check(Platform::V0_12, "launcher -- x y", Ok("x y"));
+        check(Platform::V0_12, "launcher x -- y", Ok("$ x -- y"));
+        check(Platform::V0_12, "launcher -- --", Ok("--"));
+    }
+
+    #[test]
+    fn the_eligible_process_of_a_type_is_taken() {
+        check(Platform::V0_15, "only", Ok("only: other"));
+        check(Platform::V0_14, "only", Ok("only: run"));
+        let refused =
+            "process type `never` is for the execution environments a, b only, not for `production`";
+        check(Platform::V0_15, "never", Err(refused));
+        check(Platform::V0_14, "never", Ok("never: $ run"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_call_is_answered(
+            line in "(launcher|web|fixed|lost|/)( --| [a-z$]{0,3}){0,4}",
+            api in prop::sample::select(Platform::ALL),
+        ) {
+            if let Ok(command) = selected(api, &line) {
+                prop_assert!(!command.program.is_empty());
+            }
+        }
+    }
+}

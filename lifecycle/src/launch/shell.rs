@@ -64,3 +64,50 @@ fn quote(text: &OsStr) -> Vec<u8> {
     quoted.push(b'\'');
     quoted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::process::Strategy;
+    use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    fn arguments_of(words: &[&str], dir: &str, profiles: &[&str]) -> Vec<String> {
+        let command = StartCommand {
+            process_type: None,
+            program: words[0].into(),
+            args: words[1..].iter().map(OsString::from).collect(),
+            strategy: Strategy::Shell,
+            working_dir: None,
+        };
+        let profiles: Vec<PathBuf> = profiles.iter().map(PathBuf::from).collect();
+        let arguments = arguments(&command, Path::new(dir), &profiles, OsStr::new("caller"));
+        arguments.into_iter().map(|text| text.into_string().expect("UTF-8")).collect()
+    }
+
+    #[test]
+    fn a_script_is_one_argument_of_the_second_bash() {
+        let script = "source '/p/a.sh'\nsource '/it'\\''s'\ncd '/w' || exit 82\nexec bash -c \"$1\"";
+        assert_eq!(
+            arguments_of(&["echo $X"], "/w", &["/p/a.sh", "/it's"]),
+            ["bash", "-c", script, "caller", "echo $X"]
+        );
+    }
+
+    #[test]
+    fn words_are_evaluated_by_the_second_bash() {
+        let word = |index| format!("\"$(eval \"set -- \\\"${{{index}}}\\\"\" && printf %s \"$*\")\"");
+        let script = format!("cd '/w' || exit 82\nexec bash -c '{} {}' \"$@\"", word(0), word(1));
+        assert_eq!(arguments_of(&["echo", "$X"], "/w", &[]), ["bash", "-c", &script, "caller", "echo", "$X"]);
+    }
+
+    proptest! {
+        /// All quotes of a quoted text belong to its escapes, and unquoted it is what it was.
+        #[test]
+        fn quoting_can_be_undone(text in any::<String>()) {
+            let quoted = String::from_utf8(quote(OsStr::new(&text))).expect("UTF-8");
+            let inner = quoted.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).expect("quoted");
+            prop_assert!(!inner.replace("'\\''", "").contains('\''));
+            prop_assert_eq!(inner.replace("'\\''", "'"), text);
+        }
+    }
+}

@@ -64,6 +64,9 @@ pub enum DirError {
     /// Its `store.toml` is broken.
     #[error(transparent)]
     Store(#[from] FileError),
+    /// Something that is no file lies where one should be: a pipe would be read for ever.
+    #[error("`{}` is not a file", .0.display())]
+    NotFile(PathBuf),
 }
 
 impl BuildpackDir {
@@ -74,16 +77,24 @@ impl BuildpackDir {
         let path = layers.join(id.escaped());
         let mut found = Vec::new();
         for name in layer_names(&path)? {
-            let file = files::read(&path.join(format!("{name}.toml"))).map_err(|source| DirError::Layer {
-                layer: format!("{id}:{name}"),
-                source: Box::new(source),
-            })?;
+            let file = path.join(format!("{name}.toml"));
+            check_file(&file)?;
+            let broken = |source| DirError::Layer { layer: format!("{id}:{name}"), source: Box::new(source) };
+            let file = files::read(&file).map_err(broken)?;
             let contents = Some(path.join(&name)).filter(|contents| contents.exists());
             found.push(FoundLayer { name, file, contents });
         }
-        let store = files::read_if_present(&path.join("store.toml"))?;
+        let store = path.join("store.toml");
+        check_file(&store)?;
+        let store = files::read_if_present(&store)?;
         Ok(Self { path, layers: found, store })
     }
+}
+
+/// Refuses what a buildpack left at `path` if it is there and not a file.
+pub fn check_file(path: &Path) -> Result<(), DirError> {
+    let is_other = fs::metadata(path).is_ok_and(|found| !found.is_file());
+    if is_other { Err(DirError::NotFile(path.to_owned())) } else { Ok(()) }
 }
 
 /// The names of the layers that have a `<layer>.toml`, sorted.
@@ -158,6 +169,18 @@ mod tests {
         assert_eq!(layer.to_string(), "failed to parse metadata for layers '[a/b:x]'");
         let store = read(&[("store.toml", "metadata = 1")]).expect_err("broken").to_string();
         assert!(store.contains("store.toml"), "{store}");
+    }
+
+    #[test]
+    fn pipes_are_not_read() {
+        for name in ["x.toml", "store.toml"] {
+            let layers = tempfile::tempdir().expect("a temporary directory");
+            fs::create_dir(layers.path().join("x")).expect("made");
+            let mode = nix::sys::stat::Mode::S_IRWXU;
+            nix::unistd::mkfifo(&layers.path().join("x").join(name), mode).expect("made");
+            let error = BuildpackDir::read(layers.path(), &"x".parse().expect("an ID")).expect_err("refused");
+            assert!(matches!(error, DirError::NotFile(_)), "{error}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::files::launch::{LaunchFile, LaunchProcess, ProcessError};
 use crate::files::metadata::Process;
 use crate::files::plan::BuildpackPlan;
 use crate::files::{self, FileError};
-use crate::layers::dir::{BuildpackDir, DirError};
+use crate::layers::dir::{BuildpackDir, DirError, check_file};
 use crate::layers::sbom::{self, SbomError, SbomFile};
 use crate::log::Log;
 
@@ -91,8 +91,9 @@ impl Output {
     }
 }
 
-fn read_or_empty<T: files::SpecFile + Default>(path: &Path) -> Result<T, FileError> {
-    files::read_if_present(path).map(Option::unwrap_or_default)
+fn read_or_empty<T: files::SpecFile + Default>(path: &Path) -> Result<T, OutputError> {
+    check_file(path)?;
+    Ok(files::read_if_present(path)?.unwrap_or_default())
 }
 
 /// Hides the layers that are for nothing from the buildpacks that come later.

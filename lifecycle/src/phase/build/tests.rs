@@ -226,6 +226,8 @@ fn output_that_is_wrong_is_named() {
             "printf '[[processes]]\ntype = \"a b\"\n' > $1/launch.toml",
             "launch.toml: `a b` is not a process type",
         ),
+        ("mkfifo $1/launch.toml", "launch.toml` is not a file"),
+        ("mkdir $1/build.toml", "build.toml` is not a file"),
         ("printf 'launch = true' > $1/l.toml", "[a:l]"),
         (
             "printf '{}' > $1/launch.sbom.cdx.json",
