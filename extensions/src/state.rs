@@ -356,4 +356,6 @@ impl BuildState {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

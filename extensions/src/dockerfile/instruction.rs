@@ -162,7 +162,10 @@ impl<'a> Raw<'a> {
 
     fn command_line(&self) -> Result<CommandLine, SyntaxError> {
         match &self.json {
-            Some(argv) if argv.is_empty() => self.malformed("requires at least one argument"),
+            // An empty CMD or ENTRYPOINT takes the base image's away; an empty RUN is nothing.
+            Some(argv) if argv.is_empty() && self.name == "RUN" => {
+                self.malformed("requires at least one argument")
+            }
             Some(argv) => Ok(CommandLine::Exec(argv.clone())),
             None if self.rest.is_empty() => self.malformed("requires at least one argument"),
             None => Ok(CommandLine::Shell(self.rest.to_owned())),

@@ -79,15 +79,19 @@ fn ports(word: &str) -> Option<Vec<String>> {
 fn signal(text: String) -> Result<String, ValueError> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let number = text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
-    let realtime = |base: &str| {
+    let number = text.parse::<i32>().is_ok_and(|number| number != 0);
+    let realtime = |base: &str, sign: char, last: u8| {
         let offset = name.strip_prefix(base)?;
-        let digits = offset.strip_prefix(['+', '-']).unwrap_or(offset);
-        if digits.is_empty() { Some(0) } else { digits.parse::<u8>().ok() }
+        let digits = offset.strip_prefix(sign);
+        let known = digits.is_some_and(|digits| digits.parse::<u8>().is_ok_and(|digits| digits <= last));
+        (offset.is_empty() || known).then_some(())
     };
-    let known = SIGNALS.contains(&name)
-        || realtime("RTMIN").or_else(|| realtime("RTMAX")).is_some_and(|offset| offset <= 15);
-    if number || known { Ok(text) } else { Err(ValueError::Invalid { what: "signal", value: text }) }
+    let realtime = realtime("RTMIN", '+', 15).or_else(|| realtime("RTMAX", '-', 14));
+    if number || SIGNALS.contains(&name) || realtime.is_some() {
+        Ok(text)
+    } else {
+        Err(ValueError::Invalid { what: "signal", value: text })
+    }
 }
 
 #[cfg(test)]
@@ -107,10 +111,10 @@ mod tests {
 
     #[test]
     fn signals_are_numbers_or_known_names() {
-        for good in ["SIGTERM", "term", "9", "SIGRTMIN+3", "RTMAX-1", "SIGXFSZ"] {
+        for good in ["SIGTERM", "term", "9", "SIGRTMIN+3", "RTMAX-1", "RTMAX", "SIGXFSZ"] {
             assert_eq!(signal(good.to_owned()).as_deref(), Ok(good));
         }
-        for bad in ["", "SIG", "FOO", "0", "65", "RTMIN+99", "RTMINé", "-1"] {
+        for bad in ["", "SIG", "FOO", "0", "RTMIN+99", "RTMIN-1", "RTMAX+1", "RTMAX-15", "RTMINé"] {
             assert!(signal(bad.to_owned()).is_err(), "{bad}");
         }
     }
