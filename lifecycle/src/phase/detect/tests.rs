@@ -1,6 +1,6 @@
 //! Detection of shell-script components in a temporary place.
 
-mod golden;
+pub(crate) mod golden;
 pub(crate) mod place;
 
 use std::fs;
