@@ -11,7 +11,7 @@ use crate::files::order::OrderFile;
 use crate::files::plan::Plan;
 use crate::files::system::{System, SystemFile};
 use crate::log::Log;
-use crate::phase::detect::{self, DetectError, DetectInputs, Detected};
+use crate::phase::detect::{self, DetectInputs, Detected};
 
 /// Runs the detection, and writes the group and its plan if there is one.
 ///
@@ -37,7 +37,7 @@ pub fn detect(inputs: &Inputs, around: &Around, log: &Log) -> Result<Detected, F
         },
         log,
     )
-    .map_err(|error| failure(error, log))?;
+    .map_err(|error| Failure::new(Exit::from(&error), "detect", error))?;
     setup::write(inputs, inputs::GROUP, Group::NAME, &detected.group.to_toml())?;
     setup::write(inputs, inputs::PLAN, Plan::NAME, &detected.plan.to_toml())?;
     Ok(detected)
@@ -50,18 +50,4 @@ fn system(inputs: &Inputs) -> Result<System, Failure> {
     let file = files::read_if_present::<SystemFile>(&inputs.path_of(inputs::SYSTEM));
     let file = file.map_err(|error| Failure::new(Exit::Detect, "detect", error))?;
     Ok(file.map(|file| file.system).unwrap_or_default())
-}
-
-fn failure(error: DetectError, log: &Log) -> Failure {
-    let exit = Exit::from(&error);
-    if matches!(exit, Exit::NotDetected | Exit::NotDetectedWithErrors) {
-        log.error("No buildpack groups passed detection.");
-    }
-    let failure = Failure::new(exit, "detect", error);
-    match exit {
-        Exit::NotDetected => {
-            failure.hint("Please check that you are running against the correct path; -app says which.")
-        }
-        _ => failure,
-    }
 }
