@@ -7,6 +7,7 @@
 
 mod archive;
 pub mod blob;
+mod chunks;
 pub mod compressors;
 mod content;
 pub mod decode;
@@ -14,6 +15,7 @@ pub mod deflate;
 pub mod dir;
 mod disk;
 mod entries;
+mod extract;
 pub mod gzip;
 mod header;
 mod pack;

@@ -165,7 +165,7 @@ fn write(path: &Path, content: &str, mode: u32) {
 }
 
 /// Entries that the reference builds lack.
-fn own_tree(root: &Path) {
+pub fn own_tree(root: &Path) {
     write(&root.join("a/x"), "below\n", 0o644);
     write(&root.join("a-b"), "beside\n", 0o644);
     write(&root.join("a.b"), "", 0o600);

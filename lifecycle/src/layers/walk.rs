@@ -51,6 +51,11 @@ impl Place {
         dir.as_ref().expect("the last directory is open").as_fd()
     }
 
+    /// The root.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.dirs[0].0.as_ref().expect("the root is never closed").as_fd()
+    }
+
     /// Goes down into the directory `name`; fails if it is anything else, a link too.
     pub fn enter(&mut self, name: &[u8]) -> Result<(), Errno> {
         let dir = open_dir(self.dir(), name)?;
