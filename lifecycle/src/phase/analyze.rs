@@ -201,3 +201,6 @@ fn describe(api: PlatformApi, name: String, image: &Image) -> Result<RunImage, A
     }
     Ok(RunImage { reference, image: name, extend: false, target: Some(target) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,3 +13,5 @@ pub mod rebase;
 pub mod restore;
 pub mod save;
 mod sbom;
+#[cfg(test)]
+mod world;

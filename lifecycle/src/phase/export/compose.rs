@@ -118,14 +118,17 @@ impl Parts<'_> {
     fn layer(&self, made: &Made<'_>) -> Result<(Layer, bool), ExportError> {
         let kept = self.previous.and_then(|image| image.layer(made.diff_id));
         match (&made.outcome, kept) {
-            // The same layer found at another place, as when slices were added before it.
-            (Some(Outcome::New(_)), Some(layer)) if matches!(made.item.part, Part::App(_)) => {
-                Ok((layer.clone(), true))
-            }
+            (Some(Outcome::New(_)), Some(layer)) if self.was_app(made) => Ok((layer.clone(), true)),
             (Some(Outcome::New(layer)), _) => Ok((layer.as_ref().clone(), false)),
             (_, Some(layer)) => Ok((layer.clone(), true)),
             (_, None) => Err(ExportError::LayerGone(made.item.id.clone())),
         }
+    }
+
+    /// Whether it is part of the application and was before, if at another place: slices move.
+    fn was_app(&self, made: &Made<'_>) -> bool {
+        let before = self.inputs.previous.map_or([].as_slice(), |previous| &previous.metadata.app);
+        matches!(made.item.part, Part::App(_)) && before.iter().any(|app| app.diff_id() == Some(made.diff_id))
     }
 
     /// The label `io.buildpacks.lifecycle.metadata` before any layer is recorded in it.

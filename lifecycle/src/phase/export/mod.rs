@@ -20,6 +20,8 @@ mod content;
 mod extended;
 mod labels;
 mod sbom;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
