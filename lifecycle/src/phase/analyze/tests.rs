@@ -15,6 +15,7 @@ fn run(
         store: &world.store,
         kind: StoreKind::Layout,
         previous_image: &reference("r.io/app"),
+        names: &[reference("r.io/app")],
         run_image,
         layers: &world.path("layers"),
         sbom: Sbom::Restore,
