@@ -88,7 +88,8 @@ pub struct Unresolved {
     pub reports: Vec<Report>,
     /// How many trials there are.
     pub trials: u128,
-    /// What stands in the way of the trial that came closest: all that its required components lack.
+    /// What stands in the way: what no choice of alternatives can give a required component, or, if
+    /// there is no such thing, what is lacking in the trial that came closest.
     pub lacks: Vec<Verdict>,
 }
 
@@ -112,11 +113,27 @@ pub fn resolve(members: &[Member<'_>]) -> Result<Resolution, Unresolved> {
     let winner = choice.and_then(|_| search::first_fit(members));
     let Some(winner) = winner else {
         let trials = sizes.iter().fold(1_u128, |product, size| product.saturating_mul(*size as u128));
-        return Err(Unresolved { reports, trials, lacks: closest.unwrap_or_default() });
+        return Err(Unresolved { reports, trials, lacks: decisive(members, closest.unwrap_or_default()) });
     };
     let trial = trial::run(&options(members, &winner));
     reports.push(Report { number: number(&winner, &sizes), ..trial.report });
     Ok(resolution(members, &winner, trial.kept.expect("the search keeps to the trial's rules"), reports))
+}
+
+/// Of what is lacking in one trial that which is lacking in all, if any is.
+fn decisive(members: &[Member<'_>], lacks: Vec<Verdict>) -> Vec<Verdict> {
+    let sections = |from: usize, until: usize| {
+        members[from..until].iter().flat_map(|member| member.plan.alternatives().iter())
+    };
+    let never = |verdict: &&Verdict| match &verdict.lack {
+        Lack::Requires(name) => !sections(0, verdict.member + 1).any(|one| one.provides.contains(name)),
+        Lack::Provides(name) => {
+            let mut requires = sections(verdict.member, members.len()).flat_map(|one| &one.requires);
+            !requires.any(|require| require.name == *name)
+        }
+    };
+    let decisive: Vec<Verdict> = lacks.iter().filter(never).cloned().collect();
+    if decisive.is_empty() { lacks } else { decisive }
 }
 
 /// A component with one of its alternatives.

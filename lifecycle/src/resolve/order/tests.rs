@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::api::BuildpackApi;
 use crate::component::catalog::Component;
@@ -257,4 +259,64 @@ fn earlier_twin_saves_a_group_from_rejection() {
     let rest: Vec<String> =
         std::iter::from_fn(|| candidates.next_group().unwrap()).map(|group| show(&group)).collect();
     assert_eq!(rest, ["last@2", "last@2"]);
+}
+
+/// The specification's matrices, naively: every group of an order, all at once.
+fn naive(
+    place: &Place,
+    order: &[OrderGroup],
+    optional: bool,
+    rest: &[OrderElement],
+) -> Vec<Vec<OrderElement>> {
+    let mut groups = Vec::new();
+    for group in order {
+        groups.extend(naive_group(place, &[group.group.as_slice(), rest].concat()));
+    }
+    if optional {
+        groups.extend(naive_group(place, rest));
+    }
+    groups
+}
+
+fn naive_group(place: &Place, elements: &[OrderElement]) -> Vec<Vec<OrderElement>> {
+    let Some((first, rest)) = elements.split_first() else { return vec![Vec::new()] };
+    let name = format!("{}@{}", first.id, first.version);
+    match place.0.get(&name) {
+        Some(order) => naive(place, order, first.optional, rest),
+        None => naive_group(place, rest)
+            .into_iter()
+            .map(|group| [std::slice::from_ref(first), &group].concat())
+            .collect(),
+    }
+}
+
+fn naive_text(group: &[OrderElement]) -> String {
+    let mut seen: Vec<&OrderElement> = Vec::new();
+    for element in group {
+        if seen.iter().all(|kept| kept.id != element.id) {
+            seen.push(element);
+        }
+    }
+    let name = |element: &&OrderElement| format!("{}{}", element.id, if element.optional { "?" } else { "" });
+    seen.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+/// An order over components `a` to `d` and composites from `o{level}` on.
+fn orders(level: usize) -> impl Strategy<Value = String> {
+    let composites = (level..3).map(|at| format!("o{at}"));
+    let names: Vec<String> = ["a", "b", "c", "d"].map(str::to_owned).into_iter().chain(composites).collect();
+    let element = (prop::sample::select(names), prop::sample::select(vec!["", "?"]));
+    let group = prop::collection::vec(element.prop_map(|(name, optional)| name + optional), 1..4);
+    prop::collection::vec(group.prop_map(|group| group.join(" ")), 1..4).prop_map(|groups| groups.join(" | "))
+}
+
+proptest! {
+    #[test]
+    fn groups_are_those_of_the_matrices(root in orders(0), nested in (orders(1), orders(2), orders(3))) {
+        let place = Place::default().with("o0@1", &nested.0).with("o1@1", &nested.1).with("o2@1", &nested.2);
+        let expected: Vec<String> =
+            naive(&place, &order(&root), false, &[]).iter().map(|group| naive_text(group)).collect();
+        let file = OrderFile { order: order(&root), ..OrderFile::default() };
+        prop_assert_eq!(place.groups(&Order::new(&file, &System::default())), expected);
+    }
 }

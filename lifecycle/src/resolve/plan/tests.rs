@@ -88,6 +88,12 @@ fn required_components_must_fit() {
 }
 
 #[test]
+fn what_no_choice_can_give_is_told_first() {
+    check_fails(&["a +x|+y", "b -y -zz"], &[(1, requires("zz"))]);
+    check_fails(&["a +x -yy|", "b -x"], &[(0, requires("yy"))]);
+}
+
+#[test]
 fn optional_components_are_left_out_with_their_parts() {
     check(&["a? -x", "b"], &[1], &[]);
     check(&["a? +x", "b"], &[1], &[]);
