@@ -11,6 +11,8 @@ pub mod build_plan;
 pub mod build_toml;
 pub mod buildpack;
 pub mod component_id;
+#[cfg(test)]
+pub(crate) mod damage;
 pub mod data;
 pub mod extend_config;
 pub mod extension;

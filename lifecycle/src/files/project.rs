@@ -77,6 +77,7 @@ fn is_empty(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::damage::damaged;
 
     #[track_caller]
     fn check(text: &str, label: &str) {
@@ -116,7 +117,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "[\\[\\]a-z=\".0-9\n]{0,60}") {
+        fn any_text_is_read_or_refused(
+            text in damaged("[source]\ntype = \"git\"\n[source.version]\nn = 1.5\n[source.metadata]\nd = 2020-01-02\n")
+        ) {
             if let Ok(project) = ProjectMetadata::parse(&text) {
                 let _ = project.to_label();
             }

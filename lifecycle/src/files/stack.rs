@@ -27,6 +27,7 @@ impl SpecFile for Stack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::damage::damaged;
 
     #[test]
     fn the_run_image_and_its_mirrors_are_read() {
@@ -35,5 +36,12 @@ mod tests {
         assert_eq!(stack.run_image.names().collect::<Vec<_>>(), ["a", "m"]);
         assert_eq!(Stack::parse("").expect("empty"), Stack::default());
         assert!(Stack::parse("[run-image]\nimage = 1").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in damaged("[run-image]\nimage = \"a\"\nmirrors = [\"m\"]\n")) {
+            let _ = Stack::parse(&text);
+        }
     }
 }

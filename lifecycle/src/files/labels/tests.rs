@@ -1,6 +1,7 @@
 //! Tests of the labels.
 
 use super::*;
+use crate::files::damage::damaged;
 
 const LABEL: &str = concat!(
     r#"{"app":[{"sha":"sha256:a"}],"sbom":{"sha":"sha256:b"},"#,
@@ -59,7 +60,7 @@ fn toml_has_the_keys_of_the_reference_implementation() {
 
 proptest::proptest! {
     #[test]
-    fn any_text_is_read_or_refused(text in r#"[\[\]{}a-z",:0-9]{0,60}"#) {
+    fn any_text_is_read_or_refused(text in damaged(LABEL)) {
         if let Ok(metadata) = LifecycleMetadata::from_label(&text) {
             let table = metadata.to_table();
             let _ = LifecycleMetadata::from_table(&table);

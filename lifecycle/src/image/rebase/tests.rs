@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::digest::Digest;
+use crate::files::damage::damaged;
 use crate::image::manifest::{Encoding, MediaFamily};
 use crate::image::{Descriptor, ImageConfig, Layer, Origin};
 use crate::reference::{ImageName, StoreKind};
@@ -329,9 +330,11 @@ fn metadata_of_old_lifecycles_is_enough() {
     check_layers(&app("0.12", &[(labels::LIFECYCLE_METADATA, &metadata)]), &["b1", "b2", "app", "config"]);
 }
 
+const LABEL: &str = r#"{"app":[{"sha":"a"}],"buildpacks":[{"key":"k","layers":{"l":{"sha":"b"}}}],"config":{"sha":"c"},"runImage":{"topLayer":"sha256:0000000000000000000000000000000000000000000000000000000000000000","reference":"r","mirrors":["m"]},"stack":{"runImage":{"image":"i"}}}"#;
+
 proptest::proptest! {
     #[test]
-    fn any_metadata_is_used_or_refused(metadata in r#"[\[\]{}a-zA-Z",:0-9]{0,60}"#) {
+    fn any_metadata_is_used_or_refused(metadata in damaged(LABEL)) {
         let labels = [(labels::LIFECYCLE_METADATA, metadata.as_str())];
         let _ = run(&app("0.15", &labels), &base(&[]), "r.io/run", NEW, Force::Yes);
     }
