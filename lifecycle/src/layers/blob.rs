@@ -100,3 +100,6 @@ pub enum LayerError {
 pub fn write_layers(jobs: &[Job], outputs: &Outputs<'_>) -> Result<Vec<Written>, LayerError> {
     schedule::run(jobs, outputs)
 }
+
+#[cfg(test)]
+mod tests;

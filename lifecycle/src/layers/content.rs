@@ -109,3 +109,79 @@ impl FileContent {
         TarError::Changed(self.path.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::os::unix::fs::FileExt as _;
+
+    use crate::layers::tar::{LayerSource, Owner};
+
+    /// Reads a layer of one file of `length` bytes, which is changed by `change` after the first block.
+    #[track_caller]
+    fn check(length: usize, change: impl FnOnce(&File), expected: Result<(), &str>) {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let file = File::create(temp.path().join("file")).expect("create");
+        (&file).write_all(&vec![7; length]).expect("write");
+        let source = LayerSource::dir(temp.path(), Owner { uid: 0, gid: 0 }).expect("it is there");
+        let mut stream = source.open().expect("open");
+        let headers = 512 * temp.path().components().count();
+        stream.read_exact(&mut vec![0; headers - 1]).expect("headers");
+        change(&file);
+        let mut rest = Vec::new();
+        let result = stream.read_to_end(&mut rest).map(drop).map_err(|error| error.to_string());
+        match expected {
+            Ok(()) => result.expect("it did not change"),
+            Err(text) => assert!(result.expect_err("it changed").contains(text)),
+        }
+    }
+
+    const CHANGED: Result<(), &str> = Err("/file` changed while it was read");
+
+    #[test]
+    fn a_file_that_changes_its_length_is_an_error() {
+        for length in [0, 1, 511, 512, 513, 100_000, 5_000_000] {
+            check(length, |_| {}, Ok(()));
+            check(length, |file| file.write_all_at(b"x", length as u64).expect("write"), CHANGED);
+            if length > 0 {
+                check(length, |file| file.set_len(length as u64 - 1).expect("truncate"), CHANGED);
+                check(length, |file| file.set_len(0).expect("truncate"), CHANGED);
+            }
+        }
+    }
+
+    #[test]
+    fn holes_are_zeros_and_may_not_move_the_end() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let path = temp.path().join("file");
+        let size = 10 << 20;
+        for data in [vec![], vec![0], vec![size - 1], vec![0, 5 << 20, size - 1], vec![3 << 20, 4 << 20]] {
+            let file = File::create(&path).expect("create");
+            file.set_len(size).expect("a sparse file");
+            for at in data {
+                file.write_all_at(b"x", at).expect("write");
+            }
+            let read = |has_holes| {
+                let file = File::open(&path).expect("open");
+                let mut content = FileContent::new(file, path.clone(), size, has_holes);
+                let mut bytes = Vec::new();
+                let mut buffer = vec![1; 300_001];
+                loop {
+                    let (count, complete) = content.read(&mut buffer).expect("read");
+                    bytes.extend_from_slice(&buffer[..count]);
+                    if complete {
+                        return bytes;
+                    }
+                }
+            };
+            assert!(read(true) == read(false));
+            assert!(read(true) == std::fs::read(&path).expect("read"));
+        }
+        let mut content = FileContent::new(File::open(&path).expect("open"), path.clone(), size, true);
+        File::create(&path).expect("truncate");
+        let mut buffer = vec![0; 1 << 20];
+        let result = (0..20).find_map(|_| content.read(&mut buffer).err());
+        assert!(matches!(result, Some(TarError::Changed(_))));
+    }
+}
