@@ -6,6 +6,8 @@
 //! Spec: platform.md "restorer", buildpack.md "Layer Types".
 
 pub mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
