@@ -111,6 +111,11 @@ impl Golden {
             "[run-image]\nimage = \"{host}/golden/run:latest\"\nmirrors = [\"{host}/mirror/run:latest\"]\n"
         );
         self.sandbox.write("cnb/stack.toml", stack);
+        for name in ["lifecycle", "launcher"] {
+            for kind in ["cdx", "spdx", "syft"] {
+                self.sandbox.write(&format!("cnb/lifecycle/{name}.sbom.{kind}.json"), "{}\n");
+            }
+        }
         self.add_project_metadata();
         let script = "find . -type d -exec chmod 755 {} +; find workspace platform cnb/buildpacks -type f -exec chmod 644 {} +; \
             chmod 755 cnb/buildpacks/*/*/bin/*";
@@ -249,7 +254,7 @@ impl Golden {
         self.faults.push(format!("{step}: {}", what.as_ref()));
     }
 
-    /// Every line they print is printed, in their order; ours may say more.
+    /// Every line they print is printed; ours may say more, and theirs are in random order here and there.
     fn compare_log(&mut self, step: &str, outcome: &Outcome) {
         let expected = fs::read_to_string(self.expected(step).join("log.txt")).expect("a fixture");
         let expected = self.ours(&expected);
@@ -258,15 +263,11 @@ impl Golden {
         if code != outcome.code.to_string() {
             self.fault(step, format!("exit {}, expected {code}:\n{}", outcome.code, outcome.text()));
         }
-        let lines: Vec<String> = outcome.stdout.lines().map(masked).collect();
-        let mut from = 0;
+        let lines: BTreeSet<String> = outcome.stdout.lines().map(masked).collect();
         for line in expected.lines().filter(|line| !line.starts_with(['$', '['])).map(masked) {
-            if line.contains("Warning: ") || line.trim().is_empty() {
-                continue; // warnings go to stderr
-            }
-            match lines[from..].iter().position(|found| *found == line) {
-                Some(at) => from += at + 1,
-                None => self.fault(step, format!("the log lacks {line:?}; it is\n{}", outcome.text())),
+            // Warnings go to stderr.
+            if !line.contains("Warning: ") && !line.trim().is_empty() && !lines.contains(&line) {
+                self.fault(step, format!("the log lacks {line:?}; it is\n{}", outcome.text()));
             }
         }
     }
@@ -315,6 +316,12 @@ impl Golden {
         let expected = fs::read_to_string(self.expected(step).join("config.json")).expect("a fixture");
         let expected: Value = serde_json::from_str(&self.ours(&expected)).expect("a config");
         let special = self.special_layers(step);
+        let (mut found, mut expected) = (found, expected);
+        if step == "3-image" {
+            // A rebase blanks the history there; ours is kept from 0.12 on (contract 3.6).
+            found["history"] = Value::Null;
+            expected["history"] = Value::Null;
+        }
         let (found, expected) = (image_data(found, &special), image_data(expected, &special));
         for line in differences(&found, &expected) {
             self.fault(step, line);
@@ -346,13 +353,27 @@ fn image_data(mut config: Value, special: &BTreeSet<usize>) -> Value {
     config
 }
 
-/// Data without what names the launcher, a manifest, or its size.
-fn neutral(mut data: Value) -> Value {
+/// Data without what names the launcher, a manifest, or its size, and without what is different on purpose:
+/// the names of buildpacks' APIs (PL-LBL-10), the execution environment (PL-LBL-12), and integers, which
+/// stay integers (TR-22).
+fn neutral(data: Value) -> Value {
+    let mut data = plain(data);
+    if !data.is_object() {
+        return data;
+    }
+    for list in ["buildpacks", "extensions"] {
+        for entry in data.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            entry.as_object_mut().and_then(|entry| entry.remove("api"));
+        }
+    }
+    for place in ["", "/metadata"] {
+        data.pointer_mut(place).and_then(Value::as_object_mut).and_then(|table| table.remove("exec-env"));
+    }
     for key in ["launcher", "config"] {
         if data[key].is_object() {
             data[key] = Value::Null;
         }
-        if data["metadata"][key].is_object() {
+        if data.pointer(&format!("/metadata/{key}")).is_some_and(Value::is_object) {
             data["metadata"][key] = Value::Null;
         }
     }
@@ -369,6 +390,17 @@ fn neutral(mut data: Value) -> Value {
         entries.sort_by_key(Value::to_string);
     }
     data
+}
+
+/// Numbers as floats, and nothing where there is an empty list.
+fn plain(data: Value) -> Value {
+    match data {
+        Value::Number(number) => number.as_f64().map_or(Value::Null, Value::from),
+        Value::Array(items) if items.is_empty() => Value::Null,
+        Value::Array(items) => items.into_iter().map(plain).collect(),
+        Value::Object(table) => table.into_iter().map(|(key, value)| (key, plain(value))).collect(),
+        other => other,
+    }
 }
 
 /// A line without digests.
