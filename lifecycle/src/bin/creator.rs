@@ -43,6 +43,7 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
         let error = "detected order contains extensions which is not supported by the creator";
         return Err(Failure::new(Exit::Detect, "detect", error));
     }
+    detect::write(inputs, &detected.group, &detected.plan)?;
 
     let restore = RestoreInputs::new(inputs);
     if !restore.is_skipped() || inputs.api.skip_restore_keeps_store() {

@@ -9,6 +9,7 @@ use super::inputs::Phase;
 use crate::log::chain;
 use crate::phase::build::BuildError;
 use crate::phase::detect::DetectError;
+use crate::phase::generate::GenerateError;
 
 /// Why a phase ends, as the platform is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +101,16 @@ impl From<&DetectError> for Exit {
             DetectError::NoGroupWithErrors => Self::NotDetectedWithErrors,
             _ if error.is_api_mismatch() => Self::BuildpackApi,
             DetectError::Component(_) | DetectError::Order(_) => Self::Detect,
+        }
+    }
+}
+
+impl From<&GenerateError> for Exit {
+    fn from(error: &GenerateError) -> Self {
+        match error {
+            _ if error.is_api_mismatch() => Self::BuildpackApi,
+            _ if error.is_extension_failure() => Self::GenerateFailed,
+            _ => Self::Generate,
         }
     }
 }

@@ -261,6 +261,9 @@ inputs! {
         [flag(Analyzer), flag(Detector), flag(Restorer), flag(Builder), flag(Extender), flag(Exporter),
          flag(Creator), flag(Rebaser)],
         "Show the version and exit.";
+    APP_DIR_GUARD = "", "CNB_APP_DIR_GUARD", Text, Text("enforce"),
+        [variable(Detector)],
+        "What to do when an extension writes to the application directory: enforce, warn or off.";
     EXEC_ENV = "", "CNB_EXEC_ENV", Text, Text("production"),
         [variable(Detector), variable(Restorer), variable(Builder), variable(Extender), variable(Exporter),
          variable(Creator)],

@@ -6,5 +6,6 @@ pub mod around;
 pub mod build;
 pub mod detect;
 pub mod export;
+pub mod generate;
 pub mod rebase;
 pub mod restore;

@@ -231,7 +231,7 @@ fn choose(inputs: &GenerateInputs<'_>, outputs: &[Output], log: &Log) -> (Analyz
         ));
         let known = analyzed.run_image.as_ref().is_some_and(|known| known.image == *image);
         if !known || !api.has_targets() {
-            if !inputs.run.contains(image) {
+            if api.has_targets() && !inputs.run.contains(image) {
                 log.warn(format!("new runtime base image '{image}' not found in run metadata"));
             }
             log.debug(format!("Updating analyzed metadata with new run image '{image}'"));

@@ -13,10 +13,10 @@ use crate::files::system::{System, SystemFile};
 use crate::log::Log;
 use crate::phase::detect::{self, DetectInputs, Detected};
 
-/// Runs the detection, and writes the group and its plan if there is one.
+/// Runs the detection.
 ///
 /// # Errors
-/// When a file cannot be read or written, and when no group passes.
+/// When a file cannot be read, and when no group passes.
 pub fn detect(inputs: &Inputs, around: &Around, log: &Log) -> Result<Detected, Failure> {
     let order: OrderFile = files::read(&inputs.path_of(inputs::ORDER)).map_err(|error| {
         Failure::new(Exit::Detect, "detect", error)
@@ -26,7 +26,7 @@ pub fn detect(inputs: &Inputs, around: &Around, log: &Log) -> Result<Detected, F
     if has_extensions && inputs.api.extensions_are_experimental() {
         experimental::guard(inputs, experimental::Feature::Dockerfiles, log)?;
     }
-    let detected = detect::detect(
+    detect::detect(
         &DetectInputs {
             platform_api: inputs.api,
             order: &order,
@@ -37,10 +37,13 @@ pub fn detect(inputs: &Inputs, around: &Around, log: &Log) -> Result<Detected, F
         },
         log,
     )
-    .map_err(|error| Failure::new(Exit::from(&error), "detect", error))?;
-    setup::write(inputs, inputs::GROUP, Group::NAME, &detected.group.to_toml())?;
-    setup::write(inputs, inputs::PLAN, Plan::NAME, &detected.plan.to_toml())?;
-    Ok(detected)
+    .map_err(|error| Failure::new(Exit::from(&error), "detect", error))
+}
+
+/// Writes the group and its plan.
+pub fn write(inputs: &Inputs, group: &Group, plan: &Plan) -> Result<(), Failure> {
+    setup::write(inputs, inputs::GROUP, Group::NAME, &group.to_toml())?;
+    setup::write(inputs, inputs::PLAN, Plan::NAME, &plan.to_toml())
 }
 
 fn system(inputs: &Inputs) -> Result<System, Failure> {
