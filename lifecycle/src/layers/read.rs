@@ -187,3 +187,121 @@ fn entry(header: &tar::Header, flag: u8, size: u64, extensions: Extensions) -> i
 fn damaged(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::header::{END, Header, Kind, MTIME};
+    use proptest::prelude::*;
+
+    const KINDS: [Kind; 7] = [
+        Kind::File,
+        Kind::HardLink,
+        Kind::Symlink,
+        Kind::CharDevice,
+        Kind::BlockDevice,
+        Kind::Dir,
+        Kind::Fifo,
+    ];
+
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = prop_oneof![Just(b'/'), Just(b'\n'), Just(b'='), 1..=255_u8, b'a'..=b'z'];
+        prop_oneof![
+            proptest::collection::vec(bytes, 1..300),
+            "[a-z/]{90,110}|[a-z]{1,4}(/[a-z]{1,60}){1,6}".prop_map(String::into_bytes),
+        ]
+    }
+
+    fn format() -> impl Strategy<Value = Format> {
+        prop_oneof![Just(Format::Any), Just(Format::Pax), Just(Format::Gnu)]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(
+            (name, link) in (name(), name()),
+            (kind, mode, format) in (0..KINDS.len(), 0..0o10000_u32, format()),
+            (uid, gid, size) in (0..1_u64 << 40, 0..1_u64 << 22, 0..1_u64 << 40),
+            records in proptest::collection::btree_map("[a-z.]{1,9}X".prop_map(String::into_bytes), name(), 0..3),
+        ) {
+            let kind = KINDS[kind];
+            let size = if kind == Kind::File { size } else { 0 };
+            let records = if format == Format::Pax { records } else { BTreeMap::new() };
+            let header = Header { link: &link, uid, gid, size, format, records, ..Header::new(kind, &name, mode) };
+            let mut tar = Vec::new();
+            header.encode(&mut tar);
+            let length = tar.len();
+            tar.extend_from_slice(&END);
+            let mut reader = tar.as_slice();
+            let entry = next_entry(&mut reader).expect("a tar").expect("an entry");
+            prop_assert_eq!(reader.len(), END.len());
+            prop_assert_eq!((&entry.name, &entry.link), (&name, &link));
+            prop_assert_eq!((entry.flag, entry.mode, entry.uid, entry.gid, entry.size), (kind as u8, mode, uid, gid, size));
+            for (key, value) in &header.records {
+                prop_assert_eq!(entry.records.get(key), Some(value));
+            }
+            // What was read is written again with the same bytes.
+            let again = Header { format: entry.format, records: entry.records, ..header.clone() };
+            let mut tar_again = Vec::new();
+            again.encode(&mut tar_again);
+            prop_assert!(tar_again == tar[..length]);
+            // An independent reader, which does not know line breaks in records.
+            if !name.contains(&b'\n') && !link.contains(&b'\n') && header.records.is_empty() {
+                let mut archive = tar::Archive::new(tar.as_slice());
+                let entry = archive.entries().expect("a tar").next().expect("an entry").expect("readable");
+                prop_assert_eq!(entry.path_bytes().into_owned(), name.clone());
+                prop_assert_eq!(entry.link_name_bytes().expect("a link").into_owned(), link.clone());
+                prop_assert_eq!((entry.header().uid().ok(), entry.header().gid().ok()), (Some(uid), Some(gid)));
+                prop_assert_eq!((entry.size(), entry.header().mtime().ok()), (size, Some(MTIME)));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let mut reader = bytes.as_slice();
+            while let Ok(Some(_)) = next_entry(&mut reader) {}
+        }
+
+        #[test]
+        fn any_header_with_a_right_checksum_is_read_or_refused(
+            changes in proptest::collection::vec((0_usize..1600, any::<u8>()), 0..12),
+        ) {
+            let mut tar = Vec::new();
+            Header::new(Kind::File, &[b'n'; 200], 0o644).encode(&mut tar);
+            for (at, byte) in changes {
+                let at = at % tar.len();
+                tar[at] = byte;
+            }
+            for block in tar.chunks_mut(BLOCK) {
+                block[148..156].fill(b' ');
+                let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+                block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+            }
+            let mut reader = tar.as_slice();
+            while let Ok(Some(_)) = next_entry(&mut reader) {}
+        }
+    }
+
+    #[test]
+    fn an_extension_may_not_be_long_nor_stand_alone() {
+        let mut tar = Vec::new();
+        Header::new(Kind::File, &vec![b'n'; (1 << 20) + 1], 0o644).encode(&mut tar);
+        let error = next_entry(&mut tar.as_slice()).expect_err("it is too long");
+        assert_eq!(error.to_string(), "an extension of more than 1 MiB");
+        let mut tar = Vec::new();
+        Header::new(Kind::File, &[b'n'; 300], 0o644).encode(&mut tar);
+        let header = tar.len() - BLOCK;
+        let error = next_entry(&mut &tar[..header]).expect_err("there is no entry");
+        assert_eq!(error.to_string(), "an extension without an entry");
+    }
+
+    #[test]
+    fn a_tar_ends_with_two_blocks_of_zeros_or_with_its_file() {
+        assert_eq!(next_entry(&mut [0; 1024].as_slice()).expect("a tar"), None);
+        assert_eq!(next_entry(&mut [0; 512].as_slice()).expect("a tar"), None);
+        assert_eq!(next_entry(&mut [].as_slice()).expect("a tar"), None);
+        let one = [[0; 512], [1; 512]].concat();
+        assert!(next_entry(&mut one.as_slice()).is_err());
+        assert!(next_entry(&mut [0; 100].as_slice()).is_err());
+    }
+}

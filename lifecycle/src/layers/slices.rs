@@ -319,3 +319,6 @@ impl<'a> Division<'a> {
         (0..self.scan.len()).filter(|&node| !self.taken[node as usize]).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

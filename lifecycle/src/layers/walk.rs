@@ -213,3 +213,90 @@ fn list(dir: BorrowedFd<'_>, order: Order) -> Result<Vec<Visit>, Errno> {
 fn path_key(visit: &Visit) -> impl Iterator<Item = &u8> {
     visit.name.as_bytes().iter().chain(visit.descend.then_some(&b'/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rustix::fs::CWD;
+    use std::fs;
+    use std::path::Path;
+
+    fn walked(root: &Path, order: Order) -> Vec<String> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let root = open_dir(CWD, root.as_os_str().as_bytes()).expect("open");
+        let mut walk = Walk::new(root, order).expect("list");
+        let mut paths = Vec::new();
+        while let Step::Entry(_) = walk.step().expect("walk") {
+            statat(walk.dir(), walk.name(), AtFlags::SYMLINK_NOFOLLOW).expect("one is in its directory");
+            paths.push(String::from_utf8(walk.path().to_vec()).expect("text"));
+        }
+        paths
+    }
+
+    #[test]
+    fn a_deep_tree_needs_few_open_directories() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let mut dir = temp.path().to_owned();
+        let mut expected = Vec::new();
+        for level in 0..300 {
+            for name in ["a", "z"] {
+                fs::write(dir.join(name), "").expect("write");
+            }
+            dir.push("m");
+            fs::create_dir(&dir).expect("create");
+            expected.push(format!("{}a", "m/".repeat(level)));
+            expected.push(format!("{}m", "m/".repeat(level)));
+        }
+        expected.extend((0..300).rev().map(|level| format!("{}z", "m/".repeat(level))));
+        assert_eq!(walked(temp.path(), Order::Walk), expected);
+        let root = open_dir(CWD, temp.path().to_str().expect("text").as_bytes()).expect("open");
+        let mut place = Place::at(root).expect("stat");
+        for _ in 0..300 {
+            place.enter(b"m").expect("enter");
+            assert!(place.dirs.iter().filter(|(dir, _)| dir.is_some()).count() <= OPEN_DIRS + 1);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_leads_nowhere_else() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let deep = "d/".repeat(OPEN_DIRS + 3);
+        fs::create_dir_all(temp.path().join(&deep)).expect("create");
+        let root = open_dir(CWD, temp.path().to_str().expect("text").as_bytes()).expect("open");
+        let mut place = Place::at(root).expect("stat");
+        for _ in 0..OPEN_DIRS + 3 {
+            place.enter(b"d").expect("enter");
+        }
+        fs::rename(temp.path().join("d/d/d"), temp.path().join("moved")).expect("rename");
+        for _ in 0..OPEN_DIRS {
+            place.leave().expect("leave");
+        }
+        assert_eq!(place.leave(), Err(Errno::STALE));
+    }
+
+    proptest! {
+        #[test]
+        fn both_orders_are_those_of_go(
+            files in proptest::collection::vec("[a.0-]{1,2}(/[a.0-]{1,2}){0,3}", 0..20),
+        ) {
+            let temp = tempfile::tempdir().expect("a temporary directory");
+            for file in files.iter().filter(|file| file.split('/').all(|part| part != "." && part != "..")) {
+                let path = temp.path().join(file);
+                if fs::create_dir_all(path.parent().expect("a parent")).is_ok() && !path.exists() {
+                    fs::write(&path, "").expect("write");
+                }
+            }
+            let entries = walkdir::WalkDir::new(temp.path()).min_depth(1).sort_by_file_name();
+            let expected: Vec<String> = entries
+                .into_iter()
+                .map(|entry| entry.expect("an entry").into_path())
+                .map(|path| path.strip_prefix(temp.path()).expect("below").display().to_string())
+                .collect();
+            prop_assert_eq!(walked(temp.path(), Order::Walk), expected.clone());
+            let mut sorted = expected;
+            sorted.sort();
+            prop_assert_eq!(walked(temp.path(), Order::Paths), sorted);
+        }
+    }
+}
