@@ -1,3 +1,5 @@
+//! A cache that is filled, read, damaged and interrupted.
+
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 

@@ -1,3 +1,5 @@
+//! What layers become: blobs, entries of the cache, or an error.
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Applications divided by patterns, beside the reference implementation's steps.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;

@@ -1,3 +1,5 @@
+//! Tars that come back, and those that try to write elsewhere.
+
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
 use proptest::prelude::*;
