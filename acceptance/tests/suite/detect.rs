@@ -1,0 +1,183 @@
+//! The detector as platforms run it: exit codes, files, streams.
+
+use acceptance::sandbox::{Outcome, Sandbox};
+
+/// A sandbox with buildpacks (`bin/detect` each) and an order of their groups.
+fn sandbox(buildpacks: &[(&str, &str)], order: &[&[&str]]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    for (id, script) in buildpacks {
+        buildpack(&sandbox, id, "api = '0.12'\n", script);
+    }
+    let group = |group: &&[&str]| {
+        let element = |id: &&str| {
+            let (name, optional) = (id.trim_end_matches('?'), id.ends_with('?'));
+            format!("[[order.group]]\nid = '{name}'\nversion = '1'\noptional = {optional}\n")
+        };
+        format!("[[order]]\n{}", group.iter().map(element).collect::<String>())
+    };
+    sandbox.write("cnb/order.toml", order.iter().map(group).collect::<String>());
+    sandbox
+}
+
+fn buildpack(sandbox: &Sandbox, id: &str, descriptor: &str, script: &str) {
+    sandbox.write(&format!("cnb/buildpacks/{id}/1/buildpack.toml"), descriptor);
+    sandbox.script(&format!("cnb/buildpacks/{id}/1/bin/detect"), &format!("#!/bin/sh\n{script}\n"));
+    sandbox.script(&format!("cnb/buildpacks/{id}/1/bin/build"), "#!/bin/sh\nexit 1\n");
+}
+
+/// Adds an extension that runs `script` to generate, in front of every group.
+fn extension(sandbox: &Sandbox, id: &str, script: &str) {
+    sandbox.write(&format!("cnb/extensions/{id}/1/extension.toml"), "api = '0.12'\n");
+    sandbox.script(&format!("cnb/extensions/{id}/1/bin/generate"), &format!("#!/bin/sh\n{script}\n"));
+    let order = sandbox.read("cnb/order.toml");
+    let added = format!("[[order-extensions]]\n[[order-extensions.group]]\nid = '{id}'\nversion = '1'\n");
+    sandbox.write("cnb/order.toml", order + &added);
+}
+
+fn detect(sandbox: &Sandbox) -> Outcome {
+    sandbox.run("detector", [] as [&str; 0])
+}
+
+/// Expects a failure that leaves no file behind.
+#[track_caller]
+fn fails(sandbox: &Sandbox, code: i32) -> Outcome {
+    let outcome = detect(sandbox).expect_code(code);
+    let left: Vec<_> =
+        std::fs::read_dir(sandbox.path("layers")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let written: Vec<_> = left.into_iter().filter(|name| name != "generated").collect();
+    assert!(written.is_empty(), "{written:?} was written");
+    outcome
+}
+
+const REQUIRES: &str = "printf '[[requires]]\\nname = \"x\"\\n' > \"$CNB_BUILD_PLAN_PATH\"";
+const PROVIDES: &str = "printf '[[provides]]\\nname = \"x\"\\n' > \"$CNB_BUILD_PLAN_PATH\"";
+
+#[test]
+fn group_and_plan_are_written_for_the_group_that_passes() {
+    let sandbox = sandbox(
+        &[("no", "exit 100"), ("gives", PROVIDES), ("needs", REQUIRES)],
+        &[&["no", "needs"], &["gives", "no?", "needs"]],
+    );
+    let outcome = detect(&sandbox).ok();
+    assert_eq!(outcome.stdout.lines().last(), Some("needs 1"));
+    assert_eq!(outcome.stderr, "");
+    let expected = "[[group]]\nid = \"gives\"\nversion = \"1\"\napi = \"0.12\"\n\n\
+                    [[group]]\nid = \"needs\"\nversion = \"1\"\napi = \"0.12\"\n";
+    assert_eq!(sandbox.read("layers/group.toml"), expected);
+    assert!(sandbox.read("layers/plan.toml").contains("name = \"x\""));
+}
+
+#[test]
+fn no_group_without_error_ends_with_20() {
+    let sandbox = sandbox(&[("no", "echo said; exit 100"), ("needs", REQUIRES)], &[&["no"], &["needs"]]);
+    let outcome = fails(&sandbox, 20)
+        .says("No buildpack groups passed detection.")
+        .says("Please check that you are running against the correct path.")
+        .says("needs@1 requires \"x\", which nothing before it provides; nothing in the order provides it")
+        .says("no buildpacks participating");
+    assert!(outcome.stdout.contains("======== Output: no@1 ========\nsaid\n"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("ERROR"), "errors go to the other stream");
+}
+
+#[test]
+fn no_group_with_an_error_ends_with_21() {
+    let scripts = [("odd", "exit 7"), ("killed", "kill -9 $$"), ("no", "exit 100")];
+    fails(&sandbox(&scripts, &[&["odd"]]), 21).says("err:  odd@1 (7)");
+    fails(&sandbox(&scripts, &[&["killed"], &["no"]]), 21).says("killed by SIGKILL");
+    fails(&sandbox(&scripts, &[&["odd?", "no"]]), 21).says("buildpack(s) failed with err");
+}
+
+#[test]
+fn unknown_apis_end_with_12_also_within_composites() {
+    let sandbox = sandbox(&[], &[&["meta"]]);
+    let member = "[[order]]\n[[order.group]]\nid = 'old'\nversion = '1'\n";
+    buildpack(&sandbox, "meta", &format!("api = '0.12'\n{member}"), "");
+    buildpack(&sandbox, "old", "api = '0.6'\n", "touch ran");
+    fails(&sandbox, 12).says("buildpack API version '0.6' is incompatible with the lifecycle");
+    assert!(!sandbox.path("workspace/ran").exists());
+}
+
+#[test]
+fn composites_within_themselves_are_shown() {
+    let sandbox = sandbox(&[], &[&["a"]]);
+    for (id, member) in [("a", "b"), ("b", "a")] {
+        let order = format!("api = '0.12'\n[[order]]\n[[order.group]]\nid = '{member}'\nversion = '1'\n");
+        buildpack(&sandbox, id, &order, "");
+    }
+    fails(&sandbox, 22).says("composite buildpacks form a cycle: a@1 -> b@1 -> a@1");
+}
+
+#[test]
+fn broken_and_hostile_orders_are_told_in_the_phases_range() {
+    let sandbox = sandbox(&[], &[&["missing"]]);
+    fails(&sandbox, 22).says("find buildpack 'missing@1'");
+    for (order, text) in [
+        ("[[order]]\n[[order.group]]\nid = '../../etc'\nversion = '1'\n", "is not a component ID"),
+        ("[[order]\n", "order.toml"),
+        ("[[order]]\n[[order.group]]\nid = 'sbom'\nversion = '1'\n", "is reserved"),
+    ] {
+        sandbox.write("cnb/order.toml", order);
+        fails(&sandbox, 22).says(text);
+    }
+}
+
+#[test]
+fn floods_cost_neither_memory_nor_time() {
+    let sandbox = sandbox(&[("flood", "head -c 300000000 /dev/zero; exit 1")], &[&["flood"]]);
+    let outcome = fails(&sandbox, 21).says("bytes of output left out ...]");
+    assert!(outcome.stdout.len() < 1_000_000);
+}
+
+#[test]
+fn extensions_generate_before_files_are_written() {
+    let sandbox = sandbox(&[("a", "")], &[&["a"]]);
+    extension(&sandbox, "e", "echo 'FROM other' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"; echo said");
+    let outcome = detect(&sandbox).ok();
+    assert!(outcome.stdout.ends_with("e 1\na 1\nsaid\n"), "{}", outcome.stdout);
+    assert_eq!(outcome.stderr, "Warning: new runtime base image 'other' not found in run metadata\n");
+    assert!(sandbox.read("layers/group.toml").contains("[[group-extensions]]\nid = \"e\""));
+    assert!(sandbox.read("layers/analyzed.toml").contains("image = \"other\""));
+    assert_eq!(sandbox.read("layers/generated/e/run.Dockerfile"), "FROM other\n");
+}
+
+#[test]
+fn failing_extensions_end_with_91_and_bad_output_with_92() {
+    let sandbox = sandbox(&[("a", "")], &[&["a"]]);
+    extension(&sandbox, "e", "exit 3");
+    fails(&sandbox, 91).says("run `bin/generate` of extension e@1: exit status 3");
+    let scripts = [
+        ("echo 'RUN x' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"", "parse run.Dockerfile for extension e@1"),
+        (
+            "mkdir \"$CNB_OUTPUT_DIR/context\" \"$CNB_OUTPUT_DIR/context.run\"",
+            "together with a shared context",
+        ),
+        ("touch made", "changed the application directory"),
+    ];
+    for (script, text) in scripts {
+        sandbox.script("cnb/extensions/e/1/bin/generate", &format!("#!/bin/sh\n{script}\n"));
+        fails(&sandbox, 92).says(text);
+        let left = std::fs::read_dir(sandbox.path("layers/generated")).unwrap().count();
+        assert_eq!(left, 0, "nothing half-made is left");
+    }
+}
+
+#[test]
+fn extensions_are_experimental_before_their_platform_api() {
+    let mut sandbox = sandbox(&[("a", "")], &[&["a"]]);
+    extension(&sandbox, "e", "");
+    sandbox.platform_api = "0.12".to_owned();
+    let refused = |command: &mut std::process::Command| {
+        command.env_remove("CNB_EXPERIMENTAL_MODE");
+    };
+    sandbox
+        .run_with("detector", [] as [&str; 0], refused)
+        .expect_code(1)
+        .says("experimental feature 'Dockerfiles'");
+    let warned = |command: &mut std::process::Command| {
+        command.env("CNB_EXPERIMENTAL_MODE", "warn");
+    };
+    sandbox
+        .run_with("detector", [] as [&str; 0], warned)
+        .ok()
+        .says("Warning: Platform requested experimental feature");
+}
