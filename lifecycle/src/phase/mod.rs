@@ -14,4 +14,5 @@ pub mod restore;
 pub mod save;
 mod sbom;
 #[cfg(test)]
+#[path = "tests/world.rs"]
 mod world;
