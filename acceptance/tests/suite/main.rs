@@ -1,6 +1,8 @@
 //! The acceptance tests: one program, a module per subject.
 
+mod binaries;
 mod detect;
 mod golden;
 mod greeter;
-mod gzip;
+mod reproducible;
+mod scale;
