@@ -33,7 +33,10 @@ pub enum ProcessError {
     #[error("`{}` does not exist", .0.display())]
     Missing(PathBuf),
     /// The program is there, but may not be executed.
-    #[error("`{0}` is not executable; give it the mode 0755 (`chmod +x {0}`) where it is packaged", program.display())]
+    #[error(
+        "`{0}` is not executable; give it the mode 0755 (`chmod +x {0}`) where it is packaged",
+        program.display()
+    )]
     NotExecutable {
         /// The program.
         program: PathBuf,

@@ -51,7 +51,8 @@ pub enum ComponentApiError {
     },
     /// A version that is not supported.
     #[error(
-        "set API for {kind} '{component}': buildpack API version '{found}' is incompatible with the lifecycle; {source}"
+        "set API for {kind} '{component}': \
+         buildpack API version '{found}' is incompatible with the lifecycle; {source}"
     )]
     Unsupported {
         /// Buildpack or extension.

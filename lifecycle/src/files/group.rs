@@ -66,6 +66,7 @@ impl SpecFile for Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::damage::damaged;
 
     const TEXT: &str = "[[group]]\nid = \"a/b\"\nversion = \"1.0\"\napi = \"0.10\"\nhomepage = \"https://a\"\n\n\
                         [[group-extensions]]\nid = \"e\"\nversion = \"2\"\napi = \"0.12\"\n";
@@ -94,8 +95,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "(\\[\\[group(-extensions)?\\]\\]\n|[a-z]{1,9} = ['a-z0-9./]{1,9}\n){0,6}") {
-            let _ = Group::parse(&text);
+        fn any_text_is_read_or_refused(text in damaged(TEXT)) {
+            if let Ok(group) = Group::parse(&text) {
+                proptest::prop_assert_eq!(Group::parse(&group.to_toml()), Ok(group));
+            }
         }
     }
 }

@@ -108,6 +108,7 @@ impl SpecFile for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::damage::damaged;
 
     const TEXT: &str = "[[entries]]\n\n[[entries.providers]]\nid = \"a\"\nversion = \"1\"\nextension = true\n\n\
          [[entries.providers]]\nid = \"b\"\nversion = \"1\"\n\n[[entries.requires]]\nname = \"x\"\n\n\
@@ -142,8 +143,11 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "(\\[\\[?entries(\\.providers|\\.requires)?\\]?\\]\n|[a-z]{1,9} = ['a-z0-9./]{1,9}\n){0,8}") {
-            let _ = Plan::parse(&text);
+        fn any_text_is_read_or_refused(text in damaged(TEXT)) {
+            if let Ok(plan) = Plan::parse(&text) {
+                let written = plan.to_toml();
+                proptest::prop_assert_eq!(Plan::parse(&written).map(|plan| plan.to_toml()), Ok(written));
+            }
         }
     }
 }

@@ -182,12 +182,14 @@ impl<'a> Detection<'a> {
             }
             match note {
                 Note::ExecEnv { left_out, supported } => log.debug(format!(
-                    "Skipping {left_out} due to execution environment mismatch; current: {}, buildpack supports: [{}]",
+                    "Skipping {left_out} due to execution environment mismatch; \
+                     current: {}, buildpack supports: [{}]",
                     self.inputs.surroundings.exec_env,
                     supported.join(" ")
                 )),
                 Note::Duplicate { left_out, kept } => log.warn(format!(
-                    "{left_out} is left out of its group, because {kept} stands before it; only the first of one ID takes part"
+                    "{left_out} is left out of its group, because {kept} stands before it; \
+                     only the first of one ID takes part"
                 )),
                 Note::Repetition { .. } => {}
             }

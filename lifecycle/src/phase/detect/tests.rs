@@ -44,7 +44,8 @@ fn first_group_whose_required_components_pass_is_taken() {
 #[test]
 fn detects_receive_what_the_interface_promises() {
     let place = Place::new();
-    let dump = "echo \"$0 $1 $2\" > out; pwd >> out; env | sort | grep -v -e ^_= -e ^PWD= -e ^SHLVL= -e ^OLDPWD= >> out";
+    let dump = "echo \"$0 $1 $2\" > out; pwd >> out; \
+        env | sort | grep -v -e ^_= -e ^PWD= -e ^SHLVL= -e ^OLDPWD= >> out";
     place.buildpack("new", dump);
     place.write("platform/env/USER_VAR", "user", 0o644);
     place.write("config/env/OPERATOR", "op", 0o644);

@@ -121,7 +121,10 @@ fn check(
     let build = dockerfile(Target::Build, &config.build.args)?;
     if run.as_ref().is_some_and(Permitted::extends) && !inputs.platform_api.extends_run_image() {
         let api = inputs.platform_api;
-        log.warn(format!("extension {extension}: Platform API {api} does not extend the run image; all but FROM of its run.Dockerfile is ignored"));
+        log.warn(format!(
+            "extension {extension}: Platform API {api} does not extend the run image; \
+             all but FROM of its run.Dockerfile is ignored"
+        ));
     }
     if inputs.platform_api.generated_by_extension() {
         contexts(extension, dir, log)?;
