@@ -128,6 +128,7 @@ pub fn build(inputs: &BuildInputs<'_>, log: &Log) -> Result<BuildMetadata, Build
     let components = components(inputs)?;
     remove_dir(&inputs.layers_dir.join("sbom"))?;
     let mut contributions = Contributions::default();
+    let mut sbom_files = Vec::new();
     let mut env = inputs.env.clone();
     let mut plan = inputs.plan.clone();
     for component in &components {
@@ -139,11 +140,13 @@ pub fn build(inputs: &BuildInputs<'_>, log: &Log) -> Result<BuildMetadata, Build
         })?;
         env.add_build_layers(&output.build_layers);
         plan = plan.without(output.met.iter().map(String::as_str));
-        if inputs.platform_api.has_sbom() {
-            sbom::keep(&output.sbom_files, inputs.layers_dir, &component.id)?;
-        }
+        sbom_files.push(output.sbom_files);
         contributions.add(output.contribution, log);
         log.debug(format!("Finished running build for buildpack {component}"));
+    }
+    // At the end, so that no buildpack finds the files of others there.
+    for (component, files) in components.iter().zip(&sbom_files).filter(|_| inputs.platform_api.has_sbom()) {
+        sbom::keep(files, inputs.layers_dir, &component.id)?;
     }
     write_legacy_bom(inputs, &contributions)?;
     let mut metadata = contributions.into_metadata();

@@ -81,10 +81,9 @@ fn the_legacy_bom_is_written_before_platform_0_9_only() {
     ";
     let metadata = BuildMetadata::parse(text).expect("valid");
     check(&metadata, PlatformApi::V0_9, "processes = []\n");
-    let expected = "processes = []\n\n[[bom]]\n  name = \"dep\"\n  [bom.buildpack]\n    id = \"a/b\"\n    \
-        version = \"1\"\n  [bom.metadata]\n    list = [1, 2.5]\n    \"odd key\" = \"v\"\n    \
-        [bom.metadata.table]\n      x = true\n\n    [[bom.metadata.tables]]\n      y = 1\n\n    \
-        [[bom.metadata.tables]]\n";
+    let expected = "processes = []\n\n[[bom]]\n  name = \"dep\"\n  [bom.metadata]\n    list = [1, 2.5]\n    \
+        \"odd key\" = \"v\"\n    [bom.metadata.table]\n      x = true\n\n    [[bom.metadata.tables]]\n      \
+        y = 1\n\n    [[bom.metadata.tables]]\n  [bom.buildpack]\n    id = \"a/b\"\n    version = \"1\"\n";
     check(&metadata, PlatformApi::V0_8, expected);
     assert_eq!(BuildMetadata::parse(expected).expect("valid").bom, metadata.bom);
 }

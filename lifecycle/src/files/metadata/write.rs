@@ -5,7 +5,7 @@
 
 use toml::{Table, Value};
 
-use super::{BuildMetadata, Process};
+use super::{BomEntry, BuildMetadata, Process};
 use crate::api::PlatformApi;
 use crate::json::go_json;
 
@@ -19,7 +19,7 @@ pub(super) fn to_toml(metadata: &BuildMetadata, platform_api: PlatformApi) -> St
         out.pair(0, "buildpack-default-process-type", &quoted(default));
     }
     for entry in metadata.bom.iter().filter(|_| platform_api.has_inline_bom()) {
-        out.element("bom", &entry.to_table());
+        out.bom_entry(entry);
     }
     for (key, components) in [("buildpacks", &metadata.buildpacks), ("extensions", &metadata.extensions)] {
         for component in components {
@@ -90,9 +90,16 @@ impl Writer {
         self.text.push('\n');
     }
 
-    fn element(&mut self, path: &str, table: &Table) {
-        self.header(0, path);
-        self.table(1, path, table);
+    fn bom_entry(&mut self, entry: &BomEntry) {
+        self.header(0, "bom");
+        self.pair(1, "name", &quoted(&entry.name));
+        if let Some(metadata) = &entry.metadata {
+            self.line(1, "[bom.metadata]");
+            self.table(2, "bom.metadata", metadata);
+        }
+        self.line(1, "[bom.buildpack]");
+        self.pair(2, "id", &quoted(entry.buildpack.id.as_str()));
+        self.pair(2, "version", &quoted(entry.buildpack.version.as_str()));
     }
 
     /// The content of the table `path`: values first, then tables.
