@@ -42,9 +42,8 @@ fn detect(sandbox: &Sandbox) -> Outcome {
 #[track_caller]
 fn fails(sandbox: &Sandbox, code: i32) -> Outcome {
     let outcome = detect(sandbox).expect_code(code);
-    let left: Vec<_> =
-        std::fs::read_dir(sandbox.path("layers")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    let written: Vec<_> = left.into_iter().filter(|name| name != "generated").collect();
+    let left = std::fs::read_dir(sandbox.path("layers")).expect("a directory").flatten();
+    let written: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "generated").collect();
     assert!(written.is_empty(), "{written:?} was written");
     outcome
 }
@@ -156,7 +155,7 @@ fn failing_extensions_end_with_91_and_bad_output_with_92() {
     for (script, text) in scripts {
         sandbox.script("cnb/extensions/e/1/bin/generate", &format!("#!/bin/sh\n{script}\n"));
         fails(&sandbox, 92).says(text);
-        let left = std::fs::read_dir(sandbox.path("layers/generated")).unwrap().count();
+        let left = std::fs::read_dir(sandbox.path("layers/generated")).expect("a directory").count();
         assert_eq!(left, 0, "nothing half-made is left");
     }
 }
