@@ -120,13 +120,13 @@ fn the_fixtures_as_layers_come_back() {
 fn the_bytes_are_those_of_the_point_s_name() {
     assert_eq!(NAME, "B");
     let golden = [
-        "532362e7faada80203fc5d1e21ef94ec1c2eb10acdd228fdd58890930ce950b5",
+        "f3b6cfa683a7b27e77cc972a392370f44b864e6baf5a0e236473a7a70eaf8b6e",
         "10c35e6cbc6f13961cfa6a33bb8ba62ae16e13e43850b924ebfffbd33f11a102",
-        "bc39b24c5b9769c4f7392e8aa7aa680dd304d7ab77cd380c5b512593681447bc",
-        "67151f547a4eb1463887b2f361afbef1574a24645642a2f345138ac306aa250d",
-        "87f34db58d78a49d2589a49a594772d0c8668e6bf86810ea17cef66f5d38fbb1",
-        "d9bcfbb61adeb4a55e9beb6203ee5aec4d1c13efa4126ae5251c8bee6715e36b",
-        "8f0773d5a44f6122b08116d37441faf015224a7927a9498626de907e7052cb66",
+        "85747abe8fdced758480a687f894bf41f9068b95a1c7ed345dd1672545beee4d",
+        "10dbe4f15d2547bc54cda87d1b6d19878efef90e20bb167eb3b2e921a3bf706e",
+        "7309c4bbfa47e70ffbbc628123b71f0ebe5c2b1f4772fdcdc91992c3eac587dd",
+        "5cd063cb0db0c0de1d68e626553f878b2b80f5e6b997aa7a5c0037ba6650dac0",
+        "407ef6744de340a131f03caab838492def492c6473d753d4d4c6cb26e278eade",
     ];
     let found = KINDS.map(|kind| {
         let lengths = [500, 70_000, 300_000, BLOCK + 1_000];

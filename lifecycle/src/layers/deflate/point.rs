@@ -25,6 +25,10 @@ pub(super) const HASH_BITS: u32 = 15;
 /// What the four bytes at a position are multiplied with; the upper bits choose the table's entry.
 pub(super) const HASH_FACTOR: u32 = 0x9E37_79B1;
 
+/// How many positions before its own a step enters into the table, besides its own and the next. The
+/// four bytes at each of these five come from one load of eight.
+pub(super) const BEHIND: u32 = 3;
+
 /// A lane's table begins with every so-manieth position of the 32 KiB before the lane.
 pub(super) const WARM_STEP: usize = 4;
 

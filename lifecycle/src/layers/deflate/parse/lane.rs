@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::point::{
-    BATCH_BYTES, HASH_BITS, LEAST_MATCH, SEARCH_MARGIN, SKIP_FIRST, SKIP_MOST, WARM_STEP,
+    BATCH_BYTES, BEHIND, HASH_BITS, LEAST_MATCH, SEARCH_MARGIN, SKIP_FIRST, SKIP_MOST, WARM_STEP,
 };
 use super::super::token::{LONGEST, Token};
 use super::WINDOW;
@@ -58,9 +58,9 @@ impl Lane {
         for at in (range.start.saturating_sub(WINDOW as usize)..range.start).step_by(WARM_STEP) {
             self.table[slot(word(block, at))] = at as u16;
         }
-        // A step looks at the two bytes before it.
+        // Steps look at what lies before them.
         if self.pos == 0 && self.limit > 0 {
-            self.push_literals(&block[..2]);
+            self.push_literals(&block[..BEHIND.next_multiple_of(2) as usize]);
         }
         self.batch_start = self.pos;
     }

@@ -11,7 +11,7 @@
 
 use std::hint::select_unpredictable as select;
 
-use super::super::point::{HASH_BITS, HASH_FACTOR, LEAST_MATCH};
+use super::super::point::{BEHIND, HASH_BITS, HASH_FACTOR, LEAST_MATCH};
 use super::super::token::{self, LONGEST, MATCH, NO_DISTANCE, NOTHING, Token};
 use super::WINDOW;
 
@@ -27,12 +27,12 @@ pub(super) fn slot(word: u32) -> usize {
     (word.wrapping_mul(HASH_FACTOR) >> (32 - HASH_BITS)) as usize
 }
 
-/// Takes the step at `pos`, which must be at least 2 and [`SEARCH_MARGIN`](super::super::point::SEARCH_MARGIN)
+/// Takes the step at `pos`, which must be at least [`BEHIND`] and [`SEARCH_MARGIN`](super::super::point::SEARCH_MARGIN)
 /// before the end of the block; `EARLY` tells that it may lie less than [`WINDOW`] behind the beginning.
 /// Returns the token and the position of the next step.
 #[inline]
 pub(super) fn step<const EARLY: bool>(block: &[u8], table: &mut Table, pos: u32) -> (Token, u32) {
-    let bytes = load(block, pos - 2);
+    let bytes = load(block, pos - BEHIND);
     let (here, next) = look_up(table, pos, bytes);
     let (here, next) = if EARLY { (here.min(pos - 1), next.min(pos)) } else { (here, next) };
     let here_length = compare(block, pos, here);
@@ -47,7 +47,8 @@ pub(super) fn step<const EARLY: bool>(block: &[u8], table: &mut Table, pos: u32)
     }
 
     let found = length >= LEAST_MATCH;
-    let literals = ((bytes >> 16) as u32 & 255, (bytes >> 24) as u32 & 255);
+    let literals = bytes >> (8 * BEHIND);
+    let literals = (literals as u32 & 255, (literals >> 8) as u32 & 255);
     let token = Token::new(
         select(found && !later, NOTHING, literals.0),
         select(found, MATCH + length, literals.1),
@@ -58,17 +59,19 @@ pub(super) fn step<const EARLY: bool>(block: &[u8], table: &mut Table, pos: u32)
 }
 
 /// The distances less one of what the table has for `pos` and the position after it, whose entries
-/// become these positions. So do those of the two positions before, where a match may have ended
-/// that no step began at. `bytes` are those from two before `pos` on.
+/// become these positions. So do those of the [`BEHIND`] positions before, where a match may have ended
+/// that no step began at. `bytes` are those from there on.
 #[inline]
 fn look_up(table: &mut Table, pos: u32, bytes: u64) -> (u32, u32) {
     let slot_at = |offset: u32| slot((bytes >> (8 * offset)) as u32);
-    table[slot_at(0)] = (pos - 2) as u16;
-    table[slot_at(1)] = (pos - 1) as u16;
-    let here = u32::from(table[slot_at(2)]);
-    let next = u32::from(table[slot_at(3)]);
-    table[slot_at(2)] = pos as u16;
-    table[slot_at(3)] = (pos + 1) as u16;
+    for offset in 0..BEHIND {
+        table[slot_at(offset)] = (pos - BEHIND + offset) as u16;
+    }
+    let (here_slot, next_slot) = (slot_at(BEHIND), slot_at(BEHIND + 1));
+    let here = u32::from(table[here_slot]);
+    let next = u32::from(table[next_slot]);
+    table[here_slot] = pos as u16;
+    table[next_slot] = (pos + 1) as u16;
     (pos.wrapping_sub(here + 1) % WINDOW, pos.wrapping_sub(next) % WINDOW)
 }
 
