@@ -6,6 +6,7 @@
 //! Spec: platform.md "restorer", buildpack.md "Layer Types".
 
 pub mod plan;
+pub mod run_image;
 #[cfg(test)]
 mod tests;
 
