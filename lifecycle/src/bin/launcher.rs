@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use lifecycle::cli;
 use lifecycle::cli::exit::{Exit, Failure, on_panic};
 use lifecycle::env::Env;
+use lifecycle::exec_env::ExecEnv;
 use lifecycle::launch::process::Request;
 use lifecycle::log::{Level, Log};
 use lifecycle::phase::launch::{LaunchInputs, launch};
@@ -48,13 +49,12 @@ fn inputs(variables: Variables, log: &Log) -> Result<LaunchInputs, Failure> {
         log.warn(format!("CNB_PROCESS_TYPE is not supported in Platform API {platform_api}"));
         log.warn(format!("Run with ENTRYPOINT '{process}' to invoke the '{process}' process type"));
     }
+    let exec_env = text(&variables, "CNB_EXEC_ENV").filter(|_| platform_api.has_exec_env());
+    let exec_env = ExecEnv::new(exec_env.as_deref().unwrap_or_default())
+        .map_err(|error| Failure::new(Exit::Launch, "read CNB_EXEC_ENV", error))?;
     let mut args = std::env::args_os();
-    let request = Request {
-        name: args.next().unwrap_or_default(),
-        args: args.collect(),
-        exec_env: text(&variables, "CNB_EXEC_ENV").unwrap_or_else(|| "production".to_owned()),
-        platform_api,
-    };
+    let request =
+        Request { name: args.next().unwrap_or_default(), args: args.collect(), exec_env, platform_api };
     Ok(LaunchInputs {
         app_dir: directory(&variables, "CNB_APP_DIR", "/workspace")?,
         layers_dir: directory(&variables, "CNB_LAYERS_DIR", "/layers")?,

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::api::PlatformApi;
+use crate::exec_env::ExecEnv;
 use crate::files::metadata::Process;
 
 use super::metadata::LaunchMetadata;
@@ -19,8 +20,8 @@ pub struct Request {
     pub name: OsString,
     /// The user's arguments.
     pub args: Vec<OsString>,
-    /// The execution environment, for example `production`.
-    pub exec_env: String,
+    /// The execution environment.
+    pub exec_env: ExecEnv,
     /// The Platform API that the image was built with.
     pub platform_api: PlatformApi,
 }
@@ -96,16 +97,14 @@ pub fn select(metadata: &LaunchMetadata, request: &Request) -> Result<StartComma
         None => Err(SelectError::NotEligible {
             process_type: first.process_type.clone(),
             eligible: first.exec_env.join(", "),
-            exec_env: request.exec_env.clone(),
+            exec_env: request.exec_env.to_string(),
         }),
     }
 }
 
 /// Spec: platform.md "launcher": no `exec-env`, `*`, or the environment in force.
 fn is_eligible(process: &Process, request: &Request) -> bool {
-    !request.platform_api.has_exec_env()
-        || process.exec_env.is_empty()
-        || process.exec_env.iter().any(|env| env == "*" || *env == request.exec_env)
+    !request.platform_api.has_exec_env() || request.exec_env.is_supported_by(&process.exec_env)
 }
 
 /// `-- <cmd> <args>` is direct; anything else goes to a shell.
@@ -196,8 +195,7 @@ mod tests {
         let metadata = LaunchMetadata::parse(TEXT).expect("valid");
         let mut words = line.split_whitespace().map(OsString::from);
         let name = words.next().expect("a name");
-        let request =
-            Request { name, args: words.collect(), exec_env: "production".to_owned(), platform_api };
+        let request = Request { name, args: words.collect(), exec_env: ExecEnv::default(), platform_api };
         select(&metadata, &request)
     }
 

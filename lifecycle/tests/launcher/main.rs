@@ -101,7 +101,9 @@ fn exec_env_decides_from_platform_0_15_on() {
     );
     let image = image.with("CNB_EXEC_ENV", "ci");
     image.check("test-only", "test\n").check("everywhere", "all\n").check("echo", "default args\n");
-    image.with("CNB_EXEC_ENV", "x").with("CNB_PLATFORM_API", "0.14").check("test-only", "test\n");
+    let image = image.with("CNB_EXEC_ENV", "a/b");
+    image.check_fails("echo", 82, "`a/b` contains `/`");
+    image.with("CNB_PLATFORM_API", "0.14").check("test-only", "test\n");
 }
 
 #[test]
