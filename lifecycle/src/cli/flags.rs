@@ -2,7 +2,7 @@
 //!
 //! `-f v`, `-f=v` and `--f v` are the same; a switch takes its value only after `=`; flags end at
 //! the first argument that is not one, or after `--`. What the flags are and mean is
-//! [`super::table`]'s matter.
+//! `inputs`'s matter.
 
 use std::time::Duration;
 

@@ -103,7 +103,7 @@ const fn variable(phase: Phase) -> Known {
 macro_rules! inputs {
     ($($name:ident = $flag:literal, $variable:literal, $kind:ident, $default:expr, [$($known:expr),+ $(,)?], $help:literal;)+) => {
         $(
-            #[doc = concat!("`-", $flag, "`, `", $variable, "`: ", $help)]
+            #[doc = concat!("`-", $flag, "`, `", $variable, "`.\n\n```text\n", $help, "\n```")]
             pub const $name: &Input = &Input {
                 flag: $flag,
                 variable: $variable,

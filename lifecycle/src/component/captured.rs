@@ -7,7 +7,7 @@ use crate::log::{Level, Log, Stream};
 /// How much of the beginning is kept, and how much of the end.
 const LIMIT_BYTES: usize = 256 * 1024;
 
-/// The output of one child. Takes at most twice [`LIMIT_BYTES`], however much was written.
+/// The output of one child. Takes at most twice `LIMIT_BYTES`, however much was written.
 #[derive(Debug, Clone, Default)]
 pub struct Captured {
     head: Vec<u8>,

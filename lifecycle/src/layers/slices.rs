@@ -1,6 +1,6 @@
 //! Slices: the application directory, divided into layers by path patterns.
 //!
-//! Patterns are those of [`Pattern`], relative to the application or absolute inside it. A directory
+//! Patterns are those of `pattern`, relative to the application or absolute inside it. A directory
 //! that matches is taken with all below it; what one slice took is gone for those after it; the last
 //! layer holds what is left. Directories above something taken are written into that slice too, and
 //! count as taken when all they hold is.
@@ -56,7 +56,7 @@ pub fn slice(app: &Path, slices: &[Vec<String>], owner: Owner) -> Result<Vec<Sli
     divide(&tree, slices)
 }
 
-/// [`slice`] for a directory whose names and parents are given.
+/// [`slice()`] for a directory whose names and parents are given.
 pub fn divide(tree: &Arc<Tree>, slices: &[Vec<String>]) -> Result<Vec<Slice>, SliceError> {
     if slices.is_empty() {
         return Ok(vec![Slice { tree: tree.clone(), chosen: None }]);

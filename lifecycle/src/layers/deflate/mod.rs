@@ -16,7 +16,7 @@
 //! - `parse` finds the matches. It takes two thirds of the time, and its shape is what makes this
 //!   encoder fast: no branch depends on the data, and four places of the block are parsed in turn,
 //!   so that the processor works on one while it waits for the memory of another.
-//! - `count`, `codes`, `header` and `emit` work on parts of about [`point::TOKENS`] tokens; each part
+//! - `count`, `codes`, `header` and `emit` work on parts of about `point::TOKENS` tokens; each part
 //!   becomes one block of RFC 1951 (here called a *section*), with codes of its own, or stored.
 //!
 //! The numbers that decide the bytes stand in [`point`]. The digests of layers depend on them.

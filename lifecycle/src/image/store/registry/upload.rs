@@ -1,6 +1,6 @@
 //! Uploading blobs: small ones whole, large ones while they are being made.
 //!
-//! A large blob goes into a [`Spool`] from which one `PATCH` streams it. Where that connection breaks
+//! A large blob goes into a spool from which one `PATCH` streams it. Where that connection breaks
 //! the registry is asked how much arrived, and only the rest is sent again; a lost session starts
 //! the blob over, never the image. Small blobs wait until their digest is known: then one `HEAD`
 //! may save the upload altogether.
