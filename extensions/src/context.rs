@@ -20,8 +20,9 @@ use rustix::io::Errno;
 
 use crate::root::{Dir, PathError, Root, at};
 
-pub use glob::{Glob, has_wildcard};
+pub use glob::{Glob, escape_wildcards, has_wildcard};
 pub use ignore::{Ignore, IgnorePattern};
+pub use merkle::{ContentDigest, ContentHash};
 pub use pattern::BadPattern;
 pub use select::{Parents, SelectOptions};
 
@@ -63,6 +64,8 @@ pub struct Entry {
     pub inode: (u64, u64),
     /// How many names the file has.
     pub links: u64,
+    /// Whether it is a directory that is selected only because something below it is.
+    pub is_parent: bool,
 }
 
 /// What an [`Entry`] is.
@@ -253,6 +256,7 @@ impl Entry {
             mtime: (stat.st_mtime as i64, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
             inode: (stat.st_dev as u64, stat.st_ino as u64),
             links: stat.st_nlink as u64,
+            is_parent: false,
         }
     }
 }

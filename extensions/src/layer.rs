@@ -8,6 +8,7 @@
 //!
 //! Spec: OCI image-spec, layer.md.
 
+mod file;
 mod header;
 mod mtimes;
 mod parse;
@@ -18,9 +19,11 @@ mod unpack;
 mod write;
 pub mod xattrs;
 
+pub use file::{Compression, LayerFile};
 pub use header::{EntryKind, HeaderError, TarHeader};
 pub use mtimes::Mtimes;
 pub use reader::{ReadError, TarEntry, TarReader};
+pub(crate) use remove::{Remover, names};
 pub use replay::replay;
 pub use unpack::{Limits, Unpack, UnpackError, Unpacked};
 pub use write::{EPOCH_SECONDS, LayerError, WrittenLayer, write_layer};

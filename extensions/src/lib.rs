@@ -28,6 +28,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod apply;
+pub mod cache;
 pub mod context;
 pub mod dockerfile;
 pub mod expand;

@@ -5,15 +5,20 @@
 //! and no link is ever followed by the kernel itself. So whatever a tree holds, nothing outside it
 //! can be reached, and each answer carries the path that the links led to.
 
+mod make;
+
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, chownat, mkdirat, openat, readlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, mkdirat, openat, readlinkat};
 use rustix::io::Errno;
+
+pub use make::{Attributes, copy_exactly, set_dir_mtime};
 
 use crate::snapshot::IgnoreSet;
 
@@ -114,6 +119,11 @@ impl<'i> Guard<'i> {
 }
 
 impl PathError {
+    /// Tells whether there is nothing of that path.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    }
+
     /// Tells whether the path may not be written, be it by a [`Guard`] or by its file system.
     pub fn is_read_only(&self) -> bool {
         self.source.raw_os_error() == Some(Errno::ROFS.raw_os_error())
@@ -127,6 +137,11 @@ impl Root {
         let fd = openat(CWD, path, flags, Mode::empty()).map_err(at("open directory", path))?;
         let path = path.canonicalize().map_err(at("resolve", path))?;
         Ok(Self { fd, path })
+    }
+
+    /// Makes an open directory a root. The path is for messages.
+    pub(crate) fn of(fd: OwnedFd, path: &Path) -> Self {
+        Self { fd, path: path.to_owned() }
     }
 
     /// Makes a directory below this root a root of its own.
@@ -187,18 +202,52 @@ impl Root {
     /// Finds the place that `path` leads to: links are followed to the end, where there may be
     /// nothing yet. `None` when it leads to the root itself.
     pub fn target(&self, path: &Path) -> Result<Option<Place>, PathError> {
-        let mut walk = Walk::start(self, path, None)?;
+        Ok(self.target_in(path, None)?.map(|(place, _)| place))
+    }
+
+    /// Finds the place that `path` leads to, as [`target`](Self::target) does, and makes the
+    /// directories on the way to it. Returns it with the directories made, outermost first.
+    pub fn make_target(
+        &self,
+        path: &Path,
+        new: NewDir,
+        guard: Guard<'_>,
+    ) -> Result<Option<(Place, Vec<PathBuf>)>, PathError> {
+        self.target_in(path, Some((new, guard)))
+    }
+
+    fn target_in<'g>(
+        &'g self,
+        path: &Path,
+        new: Option<(NewDir, Guard<'g>)>,
+    ) -> Result<Option<(Place, Vec<PathBuf>)>, PathError> {
+        let mut walk = Walk::start(self, path, new)?;
         loop {
             let Some(name) = walk.step_to_last()? else {
-                return walk.last_of_stack();
+                return Ok(walk.last_of_stack()?.map(|place| (place, Vec::new())));
             };
             match readlinkat(walk.top(), &name, Vec::new()) {
                 Ok(target) => walk.follow(target.as_bytes())?,
                 Err(Errno::INVAL | Errno::NOENT) => {
-                    return Ok(Some(Place { dir: walk.into_dir()?, name }));
+                    let made = std::mem::take(&mut walk.made);
+                    return Ok(Some((Place { dir: walk.into_dir()?, name }, made)));
                 }
                 Err(error) => return Err(walk.fail("read link", error)),
             }
+        }
+    }
+
+    /// Opens the regular file that `path` leads to, for reading. Fails on anything else: opening a
+    /// pipe or a device may wait or act.
+    pub fn open_file(&self, path: &Path) -> Result<File, PathError> {
+        let place = self.target(path)?.ok_or_else(|| at("open", path)(Errno::ISDIR))?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = openat(&place.dir, &place.name, flags, Mode::empty()).map_err(at("open", path))?;
+        let stat = fstat(&fd).map_err(at("stat", path))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(File::from(fd)),
+            FileType::Directory => Err(at("open", path)(Errno::ISDIR)),
+            _ => Err(at("open", path)(Errno::INVAL)),
         }
     }
 

@@ -51,6 +51,15 @@ pub fn has_wildcard(path: &str) -> bool {
     false
 }
 
+/// Writes a path so that no character of it is a wildcard.
+pub fn escape_wildcards(path: &str) -> String {
+    if !has_wildcard(path) {
+        return path.to_owned();
+    }
+    let escaped = |ch: char| matches!(ch, '\\' | '*' | '?' | '[').then_some('\\').into_iter().chain([ch]);
+    path.chars().flat_map(escaped).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;

@@ -28,8 +28,11 @@ pub(super) struct Filter<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Listed,
-    /// Not by itself: as a directory, if something below it is.
-    OnlyBelow,
+    /// Not by itself: as a directory, if something below it is. Ignored directories are listed so, and
+    /// those that are not asked for: only these are parents.
+    OnlyBelow {
+        is_parent: bool,
+    },
     /// Nor anything below it.
     Nothing,
 }
@@ -42,7 +45,8 @@ impl Filter<'_> {
             return Part::Nothing;
         }
         let included = self.include.is_none_or(|include| include.ignores(below));
-        if ignored || excluded || !included { Part::OnlyBelow } else { Part::Listed }
+        let is_parent = excluded || !included;
+        if ignored || is_parent { Part::OnlyBelow { is_parent } } else { Part::Listed }
     }
 }
 
@@ -136,10 +140,11 @@ impl List<'_> {
             return Ok(());
         }
         let before = self.entries.len();
-        self.entries.push(Entry::new(path, EntryKind::Directory, &stat));
+        let is_parent = part == Part::OnlyBelow { is_parent: true };
+        self.entries.push(Entry { is_parent, ..Entry::new(path, EntryKind::Directory, &stat) });
         let child = dir.child(name)?.ok_or_else(|| changed(&in_context))?;
         self.directory(&child, path)?;
-        if part == Part::OnlyBelow && self.entries.len() == before + 1 {
+        if part != Part::Listed && self.entries.len() == before + 1 {
             self.entries.pop();
         }
         Ok(())

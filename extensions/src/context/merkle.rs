@@ -21,8 +21,31 @@ const MAX_THREADS: usize = 8;
 /// How many files a thread takes at a time: neighbours, mostly of one directory.
 const BATCH: usize = 64;
 
-/// What of a file is in the digest beside its entry.
-type Content = [u8; 32];
+/// What of a file is in the digest beside its entry: SHA-256 of its capabilities and its bytes.
+pub type ContentDigest = [u8; 32];
+
+/// Computes a [`ContentDigest`] while a file is read for another purpose.
+#[derive(Debug, Clone)]
+pub struct ContentHash(Sha256);
+
+impl ContentHash {
+    /// Starts with the value of the file's attribute `security.capability`; empty for none.
+    pub fn new(capability: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        field(&mut hash, capability);
+        Self(hash)
+    }
+
+    /// Adds bytes of the file.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns the digest.
+    pub fn finish(self) -> ContentDigest {
+        self.0.finalize().into()
+    }
+}
 
 impl Context {
     /// Computes the digest of what was selected, in order: paths, types, permission bits, sizes and
@@ -32,34 +55,35 @@ impl Context {
     /// # Errors
     /// A file that cannot be read, or changed since it was selected.
     pub fn digest(&self, selection: &[Selected]) -> Result<[u8; 32], ContextError> {
+        Ok(self.digest_with_contents(selection)?.0)
+    }
+
+    /// Computes the digest of what was selected, and returns it with those of the contents of all files
+    /// in it, in order, for a copy to be compared with.
+    ///
+    /// # Errors
+    /// As [`digest`](Self::digest).
+    pub fn digest_with_contents(
+        &self,
+        selection: &[Selected],
+    ) -> Result<([u8; 32], Vec<ContentDigest>), ContextError> {
         let files: Vec<(&Selected, &Entry)> = selection
             .iter()
             .flat_map(|selected| selected.entries.iter().map(move |entry| (selected, entry)))
             .filter(|(_, entry)| matches!(entry.kind, EntryKind::File { .. }))
             .collect();
-        let mut contents = self.contents(&files)?.into_iter();
-        let mut all = Sha256::new();
-        for selected in selection {
-            let first = selected.entries.first().map(|entry| &entry.kind);
-            all.update(b"source");
-            if first != Some(&EntryKind::Directory) {
-                field(&mut all, selected.name.as_bytes());
-            }
-            all.update(length(selected.entries.len()));
-            for entry in &selected.entries {
-                add_entry(&mut all, entry, &mut contents);
-            }
-        }
-        Ok(all.finalize().into())
+        let contents = self.contents(&files)?;
+        let digest = combine(selection, &mut contents.iter());
+        Ok((digest, contents))
     }
 
     /// Reads files on all processors; returns what is in the digest, in their order.
-    fn contents(&self, files: &[(&Selected, &Entry)]) -> Result<Vec<Content>, ContextError> {
+    fn contents(&self, files: &[(&Selected, &Entry)]) -> Result<Vec<ContentDigest>, ContextError> {
         let batches: Vec<_> = files.chunks(BATCH).collect();
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = processors.min(MAX_THREADS).min(batches.len());
         let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<(usize, Vec<Content>)>, ContextError> {
+        let work = || -> Result<Vec<(usize, Vec<ContentDigest>)>, ContextError> {
             let mut reader = Reader::new(self.files());
             let mut done = Vec::new();
             loop {
@@ -83,7 +107,23 @@ impl Context {
     }
 }
 
-fn add_entry(all: &mut Sha256, entry: &Entry, contents: &mut impl Iterator<Item = Content>) {
+fn combine(selection: &[Selected], contents: &mut std::slice::Iter<'_, ContentDigest>) -> [u8; 32] {
+    let mut all = Sha256::new();
+    for selected in selection {
+        let first = selected.entries.first().map(|entry| &entry.kind);
+        all.update(b"source");
+        if first != Some(&EntryKind::Directory) {
+            field(&mut all, selected.name.as_bytes());
+        }
+        all.update(length(selected.entries.len()));
+        for entry in &selected.entries {
+            add_entry(&mut all, entry, contents);
+        }
+    }
+    all.finalize().into()
+}
+
+fn add_entry(all: &mut Sha256, entry: &Entry, contents: &mut std::slice::Iter<'_, ContentDigest>) {
     field(all, entry.path.as_os_str().as_bytes());
     match &entry.kind {
         EntryKind::Directory => {
@@ -115,14 +155,13 @@ impl<'c> Reader<'c> {
         Self { files, bytes: vec![0; BUFFER_BYTES], capability: Vec::with_capacity(MAX_XATTR_BYTES) }
     }
 
-    fn content(&mut self, selected: &Selected, entry: &Entry) -> Result<Content, ContextError> {
+    fn content(&mut self, selected: &Selected, entry: &Entry) -> Result<ContentDigest, ContextError> {
         let mut file = self.files.open(selected, entry)?;
         self.capability.clear();
         // A file system without attributes has no capabilities.
         let _ =
             rustix::fs::fgetxattr(file.as_fd(), "security.capability", spare_capacity(&mut self.capability));
-        let mut content = Sha256::new();
-        field(&mut content, &self.capability);
+        let mut content = ContentHash::new(&self.capability);
         let mut total_bytes = 0;
         loop {
             let count =
@@ -136,7 +175,7 @@ impl<'c> Reader<'c> {
         if entry.kind != (EntryKind::File { size_bytes: total_bytes }) {
             return Err(ContextError::Changed { path: selected.path_of(entry) });
         }
-        Ok(content.finalize().into())
+        Ok(content.finish())
     }
 }
 

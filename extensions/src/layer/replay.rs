@@ -73,11 +73,7 @@ fn delete(
 fn present<T>(found: Result<T, PathError>) -> Result<Option<T>, PathError> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn is_missing(error: &PathError) -> bool {
-    matches!(error.source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }

@@ -5,23 +5,16 @@
 //! looked for inside the root, too.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, chmodat, futimens, linkat, makedev, mknodat,
-    openat, symlinkat, utimensat,
-};
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::header::EntryKind;
 use super::reader::{ReadError, TarEntry, TarReader};
 use super::remove::Remover;
-use super::xattrs;
-use crate::root::{Guard, NewDir, PathError, Place, Root, at, make_dir_at, set_owner};
+use crate::root::{Attributes, Guard, NewDir, PathError, Place, Root, at, copy_exactly, set_dir_mtime};
 use crate::snapshot::{Change, ChangeKind};
 
 /// What an archive may hold at most.
@@ -149,15 +142,7 @@ impl<'a> Unpacker<'a> {
         let (place, _) = made.ok_or_else(|| UnpackError::Root(entry.path.clone()))?;
         guard.check(&place.path())?;
         let existed = self.clear(&place, entry.kind)?;
-        match entry.kind {
-            EntryKind::Directory => self.directory(entry, &place, mtime)?,
-            EntryKind::File => self.file(entry, &place, mtime, content)?,
-            EntryKind::HardLink => self.hard_link(entry, &place)?,
-            EntryKind::Symlink => self.symlink(entry, &place, mtime)?,
-            EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo => {
-                self.node(entry, &place, mtime)?;
-            }
-        }
+        self.make(entry, &place, mtime, content)?;
         let kind = if existed { ChangeKind::Modified } else { ChangeKind::Added };
         self.done.changes.push(Change { path: guard.prefix.join(place.path()), kind });
         self.written.insert(place.path());
@@ -167,12 +152,7 @@ impl<'a> Unpacker<'a> {
     /// Gives the directories their modification times, which every entry in them had moved.
     pub(super) fn finish(self) -> Result<Unpacked, UnpackError> {
         for (path, mtime) in self.dirs.iter().rev() {
-            // A later entry may have put something else there.
-            if let Ok(dir) = self.rules.root.dir(path)
-                && dir.path == *path
-            {
-                futimens(dir.readable()?, &times(*mtime)).map_err(at("set times of", path))?;
-            }
+            set_dir_mtime(self.rules.root, path, *mtime)?;
         }
         Ok(self.done)
     }
@@ -199,103 +179,49 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    fn owner(&self, entry: &TarEntry) -> (u32, u32) {
-        self.rules.owner.unwrap_or((entry.uid, entry.gid))
-    }
-
-    fn directory(&mut self, entry: &TarEntry, place: &Place, mtime: (i64, u32)) -> Result<(), PathError> {
-        let path = place.path();
-        if place.dir.child(&place.name)?.is_none() {
-            make_dir_at(&place.dir, &place.name, NewDir::of_process(0o700))
-                .map_err(at("create directory", &path))?;
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd =
-            openat(&place.dir, &place.name, flags, Mode::empty()).map_err(at("open directory", &path))?;
-        self.describe(fd.as_fd(), entry, &path)?;
-        self.dirs.push((path, mtime));
-        Ok(())
-    }
-
-    fn file(
-        &self,
+    fn make(
+        &mut self,
         entry: &TarEntry,
         place: &Place,
         mtime: (i64, u32),
         content: &mut impl Read,
     ) -> Result<(), UnpackError> {
+        let attributes = Attributes {
+            owner: self.rules.owner.unwrap_or((entry.uid, entry.gid)),
+            mode: entry.mode,
+            mtime,
+            xattrs: &entry.xattrs,
+        };
         let path = place.path();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd =
-            openat(&place.dir, &place.name, flags, Mode::RUSR | Mode::WUSR).map_err(at("create", &path))?;
-        let mut file = File::from(fd);
-        let copied = io::copy(&mut content.take(entry.size), &mut file);
-        if copied.map_err(at("write", &path))? != entry.size {
-            return Err(at("write", &path)(io::Error::from(io::ErrorKind::UnexpectedEof)).into());
+        let node = match entry.kind {
+            EntryKind::Directory => {
+                place.make_dir(&attributes)?;
+                self.dirs.push((path, mtime));
+                return Ok(());
+            }
+            EntryKind::File => {
+                return place.make_file(&attributes, |file| {
+                    copy_exactly(content, file, entry.size).map_err(at("write", &path)).map_err(Into::into)
+                });
+            }
+            EntryKind::HardLink => return self.hard_link(entry, place),
+            EntryKind::Symlink => return Ok(place.make_link(entry.link.as_os_str(), &attributes)?),
+            EntryKind::CharDevice => FileType::CharacterDevice,
+            EntryKind::BlockDevice => FileType::BlockDevice,
+            EntryKind::Fifo => FileType::Fifo,
+        };
+        if !place.make_node(node, entry.device, &attributes)? {
+            self.done.skipped.push(path);
         }
-        self.describe(file.as_fd(), entry, &path)?;
-        futimens(&file, &times(mtime)).map_err(at("set times of", &path))?;
         Ok(())
-    }
-
-    /// Sets owner, mode and attributes, in this order: a new owner clears the set-user-ID bit and
-    /// capabilities.
-    fn describe(&self, fd: BorrowedFd<'_>, entry: &TarEntry, path: &Path) -> Result<(), PathError> {
-        let (uid, gid) = self.owner(entry);
-        set_owner(fd, uid, gid).map_err(at("set owner of", path))?;
-        let mode = Mode::from_raw_mode(entry.mode);
-        rustix::fs::fchmod(fd, mode).map_err(at("set mode of", path))?;
-        xattrs::write(fd, &entry.xattrs).map_err(at("set attributes of", path))
     }
 
     fn hard_link(&self, entry: &TarEntry, place: &Place) -> Result<(), UnpackError> {
         let target = relative(&entry.link)?;
-        let Some(found) = self.rules.root.place(&target)? else {
-            return Err(UnpackError::Root(entry.path.clone()));
-        };
+        let found = self.rules.root.place(&target)?;
+        let found = found.ok_or_else(|| UnpackError::Root(entry.path.clone()))?;
         self.rules.guard.check(&found.path())?;
-        linkat(&found.dir, &found.name, &place.dir, &place.name, AtFlags::empty())
-            .map_err(at("create hard link", &place.path()))?;
-        Ok(())
-    }
-
-    fn symlink(&self, entry: &TarEntry, place: &Place, mtime: (i64, u32)) -> Result<(), PathError> {
-        let path = place.path();
-        symlinkat(&entry.link, &place.dir, &place.name).map_err(at("create link", &path))?;
-        self.own_node(entry, place)?;
-        set_link_times(place.dir.as_fd(), &place.name, mtime).map_err(at("set times of", &path))
-    }
-
-    fn node(&mut self, entry: &TarEntry, place: &Place, mtime: (i64, u32)) -> Result<(), PathError> {
-        let path = place.path();
-        let (kind, device) = match entry.kind {
-            EntryKind::CharDevice => (FileType::CharacterDevice, entry.device),
-            EntryKind::BlockDevice => (FileType::BlockDevice, entry.device),
-            _ => (FileType::Fifo, (0, 0)),
-        };
-        let mode = Mode::from_raw_mode(entry.mode);
-        let device = makedev(device.0, device.1);
-        match mknodat(&place.dir, &place.name, kind, mode, device) {
-            Ok(()) => {}
-            Err(Errno::PERM) if kind != FileType::Fifo => {
-                self.done.skipped.push(path);
-                return Ok(());
-            }
-            Err(error) => return Err(at("create", &path)(error)),
-        }
-        self.own_node(entry, place)?;
-        // The node is new and no link: nothing is followed. The call above obeyed the umask.
-        chmodat(&place.dir, &place.name, mode, AtFlags::empty()).map_err(at("set mode of", &path))?;
-        set_link_times(place.dir.as_fd(), &place.name, mtime).map_err(at("set times of", &path))
-    }
-
-    /// Sets the owner of what cannot be opened.
-    fn own_node(&self, entry: &TarEntry, place: &Place) -> Result<(), PathError> {
-        let (uid, gid) = self.owner(entry);
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(&place.dir, &place.name, flags, Mode::empty());
-        let owned = fd.and_then(|fd| set_owner(fd, uid, gid));
-        owned.map_err(at("set owner of", &place.path()))
+        Ok(place.make_hard_link(&found)?)
     }
 }
 
@@ -310,15 +236,4 @@ pub(super) fn relative(path: &Path) -> Result<PathBuf, UnpackError> {
         }
     }
     Ok(out)
-}
-
-/// Makes file times of one modification time.
-pub(crate) fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: i64::from(nanoseconds) };
-    Timestamps { last_access: time, last_modification: time }
-}
-
-/// Sets the times of a name, not of what a link there points to.
-pub(crate) fn set_link_times(dir: BorrowedFd<'_>, name: &OsStr, mtime: (i64, u32)) -> rustix::io::Result<()> {
-    utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -69,7 +69,7 @@ impl<'c> IntoIterator for &'c Changes {
 
 /// Orders paths by their components, so that a directory comes before what is in it, and that
 /// before its next sibling.
-pub(crate) fn path_order(a: &Path, b: &Path) -> Ordering {
+fn path_order(a: &Path, b: &Path) -> Ordering {
     sort_key(a).cmp(sort_key(b))
 }
 

@@ -70,6 +70,11 @@ pub(super) enum Below {
 }
 
 impl Tree {
+    /// Creates the scan of an empty root: compared with it, everything is new.
+    pub fn empty(method: Method) -> Self {
+        Self { method, listings: vec![Listing::default()] }
+    }
+
     /// Counts the entries.
     pub fn len(&self) -> usize {
         self.listings.iter().map(|listing| listing.entries.len()).sum()
