@@ -11,7 +11,7 @@ use lifecycle::cli::phases::export::{Earlier, ExportInputs};
 use lifecycle::cli::phases::restore::RestoreInputs;
 use lifecycle::cli::phases::{build, detect};
 use lifecycle::cli::values::Inputs;
-use lifecycle::cli::{self, setup, stores};
+use lifecycle::cli::{self, privileges, setup, stores};
 use lifecycle::files::SpecFile;
 use lifecycle::files::analyzed::Analyzed;
 use lifecycle::log::Log;
@@ -28,13 +28,14 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let dirs = [inputs::CACHE_DIR, inputs::LAUNCH_CACHE, inputs::LAYERS];
     let cache = setup::CachePlace::find(inputs, log)?;
     setup::give_up_privileges(inputs, user, &dirs, log)?;
+    privileges::hide_from_children();
     let inputs = &setup::at_home(inputs, user);
-    let cache = cache.open(log);
     let export = ExportInputs::new(inputs, kind, user, log)?;
 
     log.phase("ANALYZING");
-    let analyzed = analyze.run(store.as_ref(), log)?;
+    let analyzed = analyze.run(store.as_ref(), cache.image(), log)?;
     setup::write(inputs, inputs::ANALYZED, Analyzed::NAME, &analyzed.to_toml())?;
+    let cache = cache.open(log);
 
     log.phase("DETECTING");
     let around = Around::new(inputs, analyzed.target(), log)?;
@@ -52,7 +53,9 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     }
 
     log.phase("BUILDING");
-    let build = build::build(inputs, &around, &detected.group, &detected.plan, log)?;
+    let build = stores::keeping_alive(store.as_ref(), || {
+        build::build(inputs, &around, &detected.group, &detected.plan, log)
+    })?;
 
     log.phase("EXPORTING");
     let (analyzed, group) = (&analyzed, &detected.group);

@@ -12,7 +12,7 @@ use super::{Cache, CacheError, CacheMetadata, CacheSink};
 use crate::digest::{DiffId, Digest, Hashing};
 use crate::image::manifest::Platform;
 use crate::image::store::{Encoding, ImageStore, LayerSink, StoreError};
-use crate::image::{Descriptor, Image, ImageConfig, Layer, MediaFamily};
+use crate::image::{Descriptor, Image, ImageConfig, Layer, MediaFamily, Origin};
 use crate::json::go_json;
 use crate::layers::decode::decompress;
 use crate::layers::gzip::GzipWriter;
@@ -31,24 +31,30 @@ pub struct ImageCache {
     source: Option<Image>,
     target: ImageName,
     threads: NonZeroUsize,
+    app: Option<ImageName>,
     next: Mutex<BTreeMap<DiffId, Layer>>,
 }
 
 impl ImageCache {
-    /// The cache image `source`, to be saved as `target`. One that is not there is an empty cache.
+    /// The cache image `name`. One that is not there is an empty cache.
     ///
     /// Fails when the store does not answer.
     pub fn open(
         store: Box<dyn ImageStore>,
-        source: &ImageName,
-        target: ImageName,
+        name: &ImageName,
         threads: NonZeroUsize,
     ) -> Result<Self, StoreError> {
-        Ok(Self { source: store.find(source)?, store, target, threads, next: Mutex::default() })
+        let (source, target) = (store.find(name)?, name.clone());
+        Ok(Self { source, store, target, threads, app: None, next: Mutex::default() })
     }
 
-    /// Takes over a layer that the app image was just given, so that it need not be made twice.
-    pub fn adopt(&self, layer: Layer) {
+    /// The cache image, its store having the layers of `app`, if there is one, within reach.
+    #[must_use]
+    pub fn sharing(self, app: Option<ImageName>) -> Self {
+        Self { app, ..self }
+    }
+
+    fn add(&self, layer: Layer) {
         self.next.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.diff_id, layer);
     }
 
@@ -68,13 +74,14 @@ impl ImageCache {
         let mut image = Image::new(ImageConfig::new(&platform.os, &platform.architecture));
         image.family = self.source.as_ref().map_or_else(MediaFamily::default, |source| source.family);
         for diff_id in named(metadata) {
-            if let Some(layer) = next.remove(&diff_id) {
+            if let Some(mut layer) = next.remove(&diff_id) {
+                layer.blob = layer.blob.map(|blob| blob.in_family(image.family));
                 image.push_layer(layer, "");
             }
         }
         if image.layers.is_empty() {
             // An image must have a layer for some registries.
-            let diff_id = self.add(&EMPTY_TAR)?;
+            let diff_id = self.write(&EMPTY_TAR)?;
             let layer = self.next.lock().unwrap_or_else(PoisonError::into_inner).remove(&diff_id);
             image.push_layer(layer.expect("it was just added"), "");
         }
@@ -83,7 +90,7 @@ impl ImageCache {
         Ok(image)
     }
 
-    fn add(&self, tar: &[u8]) -> Result<DiffId, CacheError> {
+    fn write(&self, tar: &[u8]) -> Result<DiffId, CacheError> {
         let diff_id = DiffId::new(Digest::of(tar));
         let mut sink = self.layer_sink()?;
         let written = sink.write_all(tar);
@@ -112,6 +119,23 @@ impl Cache for ImageCache {
         decompress(blob).map_err(|error| CacheError::Damaged(diff_id, error.to_string()))
     }
 
+    /// A registry knows a layer by its digest, and what it gives is verified when it is restored.
+    fn compares(&self) -> bool {
+        false
+    }
+
+    fn adopts(&self) -> bool {
+        self.app.is_some()
+    }
+
+    fn adopt(&self, layer: &Layer) {
+        let origin = match (&layer.origin, &self.app) {
+            (Origin::Sent, Some(app)) => Origin::Stored(app.clone()),
+            (origin, _) => origin.clone(),
+        };
+        self.add(Layer { origin, ..layer.clone() });
+    }
+
     fn layer_sink(&self) -> Result<Box<dyn CacheSink + '_>, CacheError> {
         let sink = self.store.layer_sink(&self.target).map_err(self.io("upload a layer to"))?;
         let gzip = GzipWriter::new(Hashing::new(sink), self.threads);
@@ -124,7 +148,7 @@ impl Cache for ImageCache {
             .as_ref()
             .and_then(|image| image.layer(diff_id))
             .ok_or(CacheError::NotFound(diff_id))?;
-        self.adopt(layer.clone());
+        self.add(layer.clone());
         Ok(())
     }
 
@@ -162,7 +186,7 @@ impl CacheSink for ImageSink<'_> {
         let (digest, size, sink) = ended.finish();
         let blob = Descriptor::new(MediaFamily::default().layer(Encoding::Gzip), size, digest);
         let origin = sink.commit(&blob).map_err(cache.io("upload a layer to"))?;
-        cache.adopt(Layer { diff_id, blob: Some(blob), origin });
+        cache.add(Layer { diff_id, blob: Some(blob), origin });
         Ok(())
     }
 }

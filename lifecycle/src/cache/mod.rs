@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use crate::digest::DiffId;
+use crate::image::Layer;
 pub use image::ImageCache;
 pub use metadata::CacheMetadata;
 pub use volume::VolumeCache;
@@ -59,6 +60,20 @@ pub trait Cache: Sync {
 
     /// The uncompressed tar of a layer it holds. The bytes are not verified yet.
     fn open_layer(&self, diff_id: DiffId) -> Result<Box<dyn Read + Send + '_>, CacheError>;
+
+    /// Whether a layer is compared with the entry of its diffID before that is kept. Not where entries
+    /// cannot be damaged unnoticed.
+    fn compares(&self) -> bool {
+        true
+    }
+
+    /// Whether it takes over layers that the app image was just given, so that none is made twice.
+    fn adopts(&self) -> bool {
+        false
+    }
+
+    /// Takes over a layer that the app image was just given; only where [`Cache::adopts`].
+    fn adopt(&self, _layer: &Layer) {}
 
     /// A place for a new layer's uncompressed tar. Dropped without commit, it leaves nothing behind.
     fn layer_sink(&self) -> Result<Box<dyn CacheSink + '_>, CacheError>;

@@ -76,6 +76,13 @@ pub fn give_up(user: Owner, dirs: &[PathBuf]) -> Result<(), PrivilegeError> {
     run_as(user).map_err(|source| PrivilegeError::RunAs { uid: user.uid, gid: user.gid, source })
 }
 
+/// Keeps this process's memory and environment, which hold credentials, from what it will run as the
+/// same user: they are for root alone to read from now on.
+pub fn hide_from_children() {
+    // Where the kernel does not know the request there is nothing to be done.
+    let _ = nix::sys::prctl::set_dumpable(false);
+}
+
 fn run_as(user: Owner) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     // A user namespace may forbid this one; its root's further groups mean nothing outside it.

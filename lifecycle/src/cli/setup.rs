@@ -13,10 +13,11 @@ use crate::files::analyzed::Analyzed;
 use crate::files::component_id::Kind;
 use crate::files::group::GroupElement;
 use crate::files::{self, FileError, SpecFile};
-use crate::image::store::ImageStore;
+use crate::image::store::{Encoding, ImageStore};
 use crate::layers::tar::Owner;
 use crate::log::{Log, chain};
-use crate::reference::{ImageName, Reference};
+use crate::phase::analyze::CacheImage;
+use crate::reference::{ImageName, Reference, StoreKind};
 use crate::time;
 
 /// The build image's user: `-uid` and `-gid`, else whoever this process is.
@@ -80,8 +81,18 @@ pub enum CachePlace {
     Nowhere,
     /// A directory.
     Directory(PathBuf),
-    /// An image, and the registries it is in.
-    Image(Box<dyn ImageStore>, Reference),
+    /// An image of a registry.
+    Image(Box<ImagePlace>),
+}
+
+/// Where a cache image is.
+pub struct ImagePlace {
+    /// Its registry.
+    store: Box<dyn ImageStore>,
+    /// Its name.
+    name: ImageName,
+    /// Where the app image is, if the cache image may take over its layers.
+    app: Option<ImageName>,
 }
 
 impl CachePlace {
@@ -90,9 +101,25 @@ impl CachePlace {
         if let Some(name) = inputs.text(inputs::CACHE_IMAGE) {
             let reference = Reference::parse(&name)
                 .map_err(|error| Failure::new(Exit::Arguments, "resolve inputs", error))?;
-            return Ok(Self::Image(Box::new(stores::registry(inputs, log)?), reference));
+            let app = shared_app(inputs, &reference);
+            let store = Box::new(stores::registry(inputs, log)?);
+            let name = ImageName::Reference(reference);
+            return Ok(Self::Image(Box::new(ImagePlace { store, name, app })));
         }
         Ok(inputs.path(inputs::CACHE_DIR).map_or(Self::Nowhere, Self::Directory))
+    }
+
+    /// The cache image, if the platform names one.
+    pub fn find_image(inputs: &Inputs, log: &Log) -> Result<Self, Failure> {
+        if inputs.text(inputs::CACHE_IMAGE).is_some() { Self::find(inputs, log) } else { Ok(Self::Nowhere) }
+    }
+
+    /// The image, if it is one.
+    pub fn image(&self) -> Option<CacheImage<'_>> {
+        match self {
+            Self::Image(place) => Some(CacheImage { store: place.store.as_ref(), name: &place.name }),
+            Self::Nowhere | Self::Directory(_) => None,
+        }
     }
 
     /// The cache. One that cannot be opened is worth a warning.
@@ -112,18 +139,24 @@ impl CachePlace {
                     None
                 }
             },
-            Self::Image(store, reference) => {
-                let name = ImageName::Reference(reference);
-                match ImageCache::open(store, &name, name.clone(), threads()) {
-                    Ok(cache) => Some(Box::new(cache)),
-                    Err(error) => {
-                        unused(&error);
-                        None
-                    }
+            Self::Image(place) => match ImageCache::open(place.store, &place.name, threads()) {
+                Ok(cache) => Some(Box::new(cache.sharing(place.app))),
+                Err(error) => {
+                    unused(&error);
+                    None
                 }
-            }
+            },
         }
     }
+}
+
+/// The app image's name, if its layers can be the cache image's too: on the same registry, compressed
+/// as every reader of cache images knows.
+fn shared_app(inputs: &Inputs, cache: &Reference) -> Option<ImageName> {
+    let registry = stores::kind(inputs).ok()? == StoreKind::Registry;
+    let gzip = stores::encoding(inputs).ok()? == Encoding::Gzip;
+    let app = Reference::parse(inputs.images.first()?).ok()?;
+    (registry && gzip && app.registry == cache.registry).then_some(ImageName::Reference(app))
 }
 
 /// How many threads work: as many as this process may use processors.

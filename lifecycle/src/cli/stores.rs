@@ -1,6 +1,8 @@
 //! Which store a phase's images are in: chosen here and nowhere else.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::exit::{Exit, Failure};
 use super::experimental::{self, Feature};
@@ -16,6 +18,9 @@ use crate::image::store::registry::client::Client;
 use crate::image::store::registry::trust::{Proxies, Trust};
 use crate::log::Log;
 use crate::reference::StoreKind;
+
+/// How long a connection may be idle.
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 /// Which kind of store the platform asks for: a registry, unless told otherwise.
 ///
@@ -52,8 +57,24 @@ pub fn open(inputs: &Inputs, kind: StoreKind, log: &Log) -> Result<Box<dyn Image
     }
 }
 
+/// Does `work` while `store` keeps its connections: an engine closes those that are idle, and the user
+/// that this process has become may not open new ones.
+pub fn keeping_alive<T>(store: &dyn ImageStore, work: impl FnOnce() -> T) -> T {
+    let (done, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while ended.recv_timeout(KEEP_ALIVE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                store.keep_alive();
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
 /// How new layers are compressed.
-fn encoding(inputs: &Inputs) -> Result<Encoding, Failure> {
+pub fn encoding(inputs: &Inputs) -> Result<Encoding, Failure> {
     let text = inputs.text(inputs::LAYER_COMPRESSION).unwrap_or_default();
     match text.as_str() {
         "" | "gzip" => Ok(Encoding::Gzip),

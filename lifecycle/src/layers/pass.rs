@@ -63,21 +63,17 @@ impl Plan {
     /// The first pass over a layer.
     pub fn first(job: &Job, outputs: &Outputs<'_>) -> Self {
         let compare = match job.cache {
-            Want::UnlessStill(diff_id) => outputs.cache.and(Some(diff_id)),
+            Want::UnlessStill(diff_id) => outputs.cache.filter(|cache| cache.compares()).and(Some(diff_id)),
             Want::No | Want::Yes => None,
         };
-        Self {
-            blob: job.image == Want::Yes && outputs.image.is_some(),
-            tee: job.cache == Want::Yes && outputs.cache.is_some(),
-            compare,
-            settled: None,
-        }
+        let blob = job.image == Want::Yes && outputs.image.is_some();
+        Self { blob, tee: job.cache == Want::Yes && is_teed(outputs, blob), compare, settled: None }
     }
 
     /// The whole layer again, because it was found to have changed before it was read to its end.
     pub fn changed(job: &Job, outputs: &Outputs<'_>) -> Self {
         let blob = job.image != Want::No && outputs.image.is_some();
-        Self { blob, tee: true, compare: None, settled: None }
+        Self { blob, tee: is_teed(outputs, blob), compare: None, settled: None }
     }
 
     /// Whether a difference from the cache's entry says all: the image needs the layer then, too.
@@ -113,19 +109,24 @@ impl Plan {
             Some(image) => Some(image),
             None => settle_image(job, outputs, blob, diff_id)?,
         };
-        let cache = cache.or_else(|| settle_cache(job, outputs, taken, diff_id));
+        let cache = cache.or_else(|| settle_cache(job, outputs, taken, diff_id, image.as_ref()));
         match (image, cache) {
             (Some(image), Some(cache)) => {
                 Ok(Finished::Done(Box::new(Written { diff_id, tar_bytes, image, cache })))
             }
             (image, cache) => Ok(Finished::Again(Self {
                 blob: image.is_none(),
-                tee: cache.is_none(),
+                tee: cache.is_none() && is_teed(outputs, image.is_none()),
                 compare: None,
                 settled: Some(Settled { diff_id, image, cache }),
             })),
         }
     }
+}
+
+/// Whether a cache is given the tar: not where it takes over the blob that the pass makes anyway.
+fn is_teed(outputs: &Outputs<'_>, blob: bool) -> bool {
+    outputs.cache.is_some_and(|cache| !(blob && cache.adopts()))
 }
 
 /// What becomes of the layer in the image; `None` if only another pass can tell.
@@ -152,6 +153,7 @@ fn settle_cache(
     outputs: &Outputs<'_>,
     taken: Taken,
     diff_id: DiffId,
+    image: Option<&Outcome>,
 ) -> Option<Result<CacheOutcome, CacheError>> {
     let before = match job.cache {
         Want::UnlessStill(before) => Some(before),
@@ -167,11 +169,24 @@ fn settle_cache(
                 }),
             )
         }
-        (Some(cache), Taken::Same) if before == Some(diff_id) => {
-            cache.reuse_layer(diff_id).is_ok().then_some(Ok(CacheOutcome::Reused))
+        (Some(cache), taken) if before == Some(diff_id) && (taken.is_same() || !cache.compares()) => {
+            match cache.reuse_layer(diff_id) {
+                Ok(()) => Some(Ok(CacheOutcome::Reused)),
+                Err(_) => adopt(cache, image),
+            }
         }
-        (Some(_), Taken::Same | Taken::Nothing) => None,
+        (Some(cache), Taken::Nothing) => adopt(cache, image),
+        (Some(_), Taken::Same) => None,
     }
+}
+
+/// Lets a cache take over the layer that the image was just given; `None` if there is none.
+fn adopt(cache: &dyn Cache, image: Option<&Outcome>) -> Option<Result<CacheOutcome, CacheError>> {
+    let Some(Outcome::New(layer)) = image else { return None };
+    cache.adopts().then(|| {
+        cache.adopt(layer);
+        Ok(CacheOutcome::Added)
+    })
 }
 
 /// Where a source is on disk, for messages.
@@ -207,6 +222,12 @@ enum Taken {
     Same,
     /// All of it, or why not.
     Written(Result<(), CacheError>),
+}
+
+impl Taken {
+    fn is_same(&self) -> bool {
+        matches!(self, Self::Same)
+    }
 }
 
 impl<'a> RawSide<'a> {

@@ -29,12 +29,23 @@ pub struct Analyze<'a> {
     pub previous_image: &'a ImageName,
     /// The names under which the app image will be saved.
     pub names: &'a [ImageName],
+    /// The cache image, if there is to be one.
+    pub cache_image: Option<CacheImage<'a>>,
     /// The run images to choose from.
     pub run_image: &'a RunImageChoice,
     /// The layers directory.
     pub layers: &'a Path,
     /// Whether the SBOM files of the previous image come back.
     pub sbom: Sbom,
+}
+
+/// A cache image, and the store that it is in.
+#[derive(Clone, Copy)]
+pub struct CacheImage<'a> {
+    /// The store.
+    pub store: &'a dyn ImageStore,
+    /// The image's name.
+    pub name: &'a ImageName,
 }
 
 /// Whether the SBOM files of the previous image come back.
@@ -117,6 +128,11 @@ pub enum AnalyzeError {
 pub fn analyze(inputs: &Analyze<'_>, log: &Log) -> Result<Analyzed, AnalyzeError> {
     for name in inputs.names {
         let access = inputs.store.ensure_access(name, Need::Write);
+        access.map_err(|source| AnalyzeError::Access { name: name.to_string(), source })?;
+    }
+    for need in [Need::Read, Need::Write] {
+        let Some(CacheImage { store, name }) = inputs.cache_image else { break };
+        let access = store.ensure_access(name, need);
         access.map_err(|source| AnalyzeError::Access { name: name.to_string(), source })?;
     }
     let (previous_image, metadata) = previous(inputs, log)?;

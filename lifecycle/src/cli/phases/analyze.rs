@@ -9,7 +9,7 @@ use crate::cli::{images, inputs};
 use crate::files::analyzed::Analyzed;
 use crate::image::store::ImageStore;
 use crate::log::Log;
-use crate::phase::analyze::{self, Analyze, RunImageChoice, Sbom};
+use crate::phase::analyze::{self, Analyze, CacheImage, RunImageChoice, Sbom};
 use crate::reference::{ImageName, StoreKind};
 
 /// What an analysis is told, owned.
@@ -41,10 +41,24 @@ impl AnalyzeInputs {
     }
 
     /// Runs the analysis.
-    pub fn run(&self, store: &dyn ImageStore, log: &Log) -> Result<Analyzed, Failure> {
+    pub fn run(
+        &self,
+        store: &dyn ImageStore,
+        cache_image: Option<CacheImage<'_>>,
+        log: &Log,
+    ) -> Result<Analyzed, Failure> {
         let Self { api, kind, names, previous_image, run_image, layers, sbom } = self;
-        let inputs =
-            Analyze { api: *api, store, kind: *kind, names, previous_image, run_image, layers, sbom: *sbom };
+        let inputs = Analyze {
+            api: *api,
+            store,
+            kind: *kind,
+            names,
+            cache_image,
+            previous_image,
+            run_image,
+            layers,
+            sbom: *sbom,
+        };
         analyze::analyze(&inputs, log).map_err(|error| Failure::new(Exit::Analyze, "analyze", error))
     }
 }

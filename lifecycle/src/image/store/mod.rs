@@ -70,6 +70,10 @@ pub trait ImageStore: Sync {
         }
     }
 
+    /// Keeps connections open that could not be opened again. Called now and then while nothing is
+    /// asked of the store.
+    fn keep_alive(&self) {}
+
     /// How this store wants new layers.
     fn encoding(&self) -> Encoding;
 

@@ -16,6 +16,7 @@ fn run(
         kind: StoreKind::Layout,
         previous_image: &reference("r.io/app"),
         names: &[reference("r.io/app")],
+        cache_image: None,
         run_image,
         layers: &world.path("layers"),
         sbom: Sbom::Restore,

@@ -12,8 +12,8 @@ mod socket;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::{Encoding, ImageStore, LayerSink, StoreError};
 use crate::digest::{DiffId, Digest};
@@ -28,27 +28,30 @@ use load::Archive;
 pub struct DaemonStore {
     engine: Engine,
     containerd: bool,
-    directory: tempfile::TempDir,
+    /// Made when first needed: by then this process is the user who writes to it.
+    directory: OnceLock<tempfile::TempDir>,
     fetched: Mutex<BTreeMap<DiffId, PathBuf>>,
 }
 
 impl DaemonStore {
     /// The images of `engine`.
     pub fn new(engine: Engine) -> Result<Self, StoreError> {
-        let directory = tempfile::tempdir();
-        let failed = |source| StoreError::Io {
-            action: "make a directory in",
-            what: "the temporary directory".to_owned(),
-            source,
-        };
         let info: Option<Box<serde_json::value::RawValue>> = engine.get("/info")?;
         let containerd = info.is_some_and(|info| inspect::has_containerd_store(&info));
-        Ok(Self { engine, containerd, directory: directory.map_err(failed)?, fetched: Mutex::default() })
+        Ok(Self { engine, containerd, directory: OnceLock::new(), fetched: Mutex::default() })
     }
 
-    /// Keeps the connection alive while nothing is asked.
-    pub fn ping(&self) -> Result<(), StoreError> {
-        self.engine.ping()
+    fn directory(&self) -> Result<&Path, StoreError> {
+        if let Some(directory) = self.directory.get() {
+            return Ok(directory.path());
+        }
+        let made = tempfile::tempdir().map_err(|source| StoreError::Io {
+            action: "make a directory in",
+            what: std::env::temp_dir().display().to_string(),
+            source,
+        })?;
+        // Another thread may have been faster: then this one is removed again.
+        Ok(self.directory.get_or_init(|| made).path())
     }
 
     fn inspect(&self, name: &str) -> Result<Option<Inspected>, StoreError> {
@@ -62,7 +65,7 @@ impl DaemonStore {
             wanted.iter().copied().filter(|diff_id| !fetched.contains_key(diff_id)).collect();
         if !missing.is_empty() {
             let stream = self.engine.stream(&format!("/images/get?names={id}"))?;
-            fetched.extend(fetch::keep_layers(stream, &missing, self.directory.path())?);
+            fetched.extend(fetch::keep_layers(stream, &missing, self.directory()?)?);
         }
         Ok(wanted.iter().filter_map(|diff_id| fetched.get(diff_id).cloned()).collect())
     }
@@ -155,13 +158,16 @@ impl ImageStore for DaemonStore {
         Encoding::Tar
     }
 
+    fn keep_alive(&self) {
+        // A connection that is gone is noticed, and told, by whoever needs it.
+        let _ = self.engine.ping();
+    }
+
     fn layer_sink(&self, _target: &ImageName) -> Result<Box<dyn LayerSink + '_>, StoreError> {
-        let failed = |source| StoreError::Io {
-            action: "write",
-            what: self.directory.path().display().to_string(),
-            source,
-        };
-        let file = tempfile::NamedTempFile::new_in(self.directory.path()).map_err(failed)?;
+        let directory = self.directory()?;
+        let failed =
+            |source| StoreError::Io { action: "write", what: directory.display().to_string(), source };
+        let file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
         Ok(Box::new(FileSink { file }))
     }
 
