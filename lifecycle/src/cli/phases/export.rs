@@ -19,7 +19,7 @@ use crate::files::{self, FileError, Reserved};
 use crate::image::store::ImageStore;
 use crate::layers::tar::Owner;
 use crate::log::Log;
-use crate::phase::export::{self, Export, Launcher, Previous};
+use crate::phase::export::{self, CacheSaving, Export, Launcher, Previous};
 use crate::reference::{ImageName, ReferenceError, StoreKind};
 
 /// Where the lifecycle is in a builder image.
@@ -41,6 +41,7 @@ pub struct ExportInputs {
     exec_env: ExecEnv,
     owner: Owner,
     created: String,
+    cache_saving: CacheSaving,
     threads: NonZeroUsize,
     report: Reserved,
 }
@@ -82,6 +83,11 @@ impl ExportInputs {
             exec_env: setup::exec_env(inputs)?,
             owner,
             created: setup::created(inputs, log),
+            cache_saving: if inputs.switch(inputs::PARALLEL) {
+                CacheSaving::WithImage
+            } else {
+                CacheSaving::AfterImage
+            },
             threads: setup::threads(),
             report,
         })
@@ -130,6 +136,7 @@ impl ExportInputs {
             owner: self.owner,
             created: &self.created,
             cache: earlier.cache,
+            cache_saving: self.cache_saving,
             threads: self.threads,
         };
         let report =

@@ -18,9 +18,22 @@ pub fn metadata(cache: Option<&dyn Cache>, log: &Log) -> CacheMetadata {
     })
 }
 
-/// Makes what was written for the cache its content. A layer that failed is left out.
-pub fn commit(inputs: &Export<'_>, dirs: &BuildpackDirs<'_>, made: &[Made<'_>], log: &Log) {
-    let Some(cache) = inputs.cache else { return };
+/// A cache, and what it will hold.
+pub struct Next<'a> {
+    cache: &'a dyn Cache,
+    metadata: CacheMetadata,
+}
+
+impl Next<'_> {
+    /// Makes what was written for the cache its content.
+    pub fn commit(self) -> Result<(), CacheError> {
+        self.cache.commit(&self.metadata)
+    }
+}
+
+/// What the cache will hold, if there is one. A layer that failed is left out.
+pub fn describe<'a>(inputs: &Export<'a>, dirs: &BuildpackDirs<'_>, made: &[Made<'_>]) -> Option<Next<'a>> {
+    let cache = inputs.cache?;
     let mut metadata = CacheMetadata {
         buildpacks: dirs
             .iter()
@@ -33,21 +46,29 @@ pub fn commit(inputs: &Export<'_>, dirs: &BuildpackDirs<'_>, made: &[Made<'_>], 
         ..CacheMetadata::default()
     };
     for made in made.iter().filter(|made| made.item.in_cache) {
+        if made.cache.is_ok() {
+            add(&mut metadata, made, dirs);
+        }
+    }
+    Some(Next { cache, metadata })
+}
+
+/// Says what became of each layer, and of the cache as a whole, if there is one.
+pub fn tell(committed: Option<Result<(), CacheError>>, made: &[Made<'_>], log: &Log) {
+    let Some(committed) = committed else { return };
+    for made in made.iter().filter(|made| made.item.in_cache) {
         match &made.cache {
-            Ok(outcome) => {
-                tell(made.item, *outcome, log);
-                add(&mut metadata, made, dirs);
-            }
+            Ok(outcome) => tell_layer(made.item, *outcome, log),
             Err(error) => warn(made.item, error, log),
         }
     }
-    if let Err(error) = cache.commit(&metadata) {
+    if let Err(error) = committed {
         log.warn(format!("Failed to export cache: {}", chain(&error)));
     }
 }
 
 /// Platforms look for the first of the two lines that a reused layer gets.
-fn tell(item: &Item, outcome: CacheOutcome, log: &Log) {
+fn tell_layer(item: &Item, outcome: CacheOutcome, log: &Log) {
     match outcome {
         CacheOutcome::NotWanted => return,
         CacheOutcome::Reused => log.info(format!("Reusing cache layer '{}'", item.id)),

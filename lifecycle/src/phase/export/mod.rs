@@ -87,8 +87,19 @@ pub struct Export<'a> {
     pub created: &'a str,
     /// The cache, if there is one.
     pub cache: Option<&'a dyn Cache>,
+    /// Whether the cache waits for the image.
+    pub cache_saving: CacheSaving,
     /// How many threads make layers; the bytes do not depend on it.
     pub threads: NonZeroUsize,
+}
+
+/// When the cache is saved; its layers are made together with the image's in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheSaving {
+    /// When the image is saved: a build that fails leaves the cache as it was.
+    AfterImage,
+    /// At the same time as the image.
+    WithImage,
 }
 
 /// The image of the build before.
@@ -199,9 +210,21 @@ pub fn export(inputs: &Export<'_>, log: &Log) -> Result<Report, ExportError> {
         compose::Parts { inputs, dirs: &dirs, previous: previous.as_ref(), extended: extended.as_ref() }
             .image(base, &made, entrypoint.as_deref(), log)?;
     let build = compose::legacy_bom(inputs)?;
-    let image = save(inputs.store, &image, inputs.names, log)
-        .map_err(|source| ExportError::Store { doing: format!("save `{}`", inputs.names[0]), source })?;
-    cache::commit(inputs, &dirs, &made, log);
+    let next = cache::describe(inputs, &dirs, &made);
+    let save_image = || {
+        save(inputs.store, &image, inputs.names, log)
+            .map_err(|source| ExportError::Store { doing: format!("save `{}`", inputs.names[0]), source })
+    };
+    let (image, cached) = match inputs.cache_saving {
+        CacheSaving::AfterImage => (save_image()?, next.map(cache::Next::commit)),
+        CacheSaving::WithImage => std::thread::scope(|scope| {
+            let caching = scope.spawn(|| next.map(cache::Next::commit));
+            let image = save_image();
+            let cached = caching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            image.map(|image| (image, cached))
+        })?,
+    };
+    cache::tell(cached, &made, log);
     Ok(Report { image, build })
 }
 

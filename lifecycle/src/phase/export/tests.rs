@@ -64,6 +64,7 @@ impl<'a> Run<'a> {
                 owner,
                 created: "1980-01-01T00:00:01Z",
                 cache: self.caching.then_some(&cache as &dyn Cache),
+                cache_saving: CacheSaving::WithImage,
                 threads: threads(self.threads),
             },
             &log,

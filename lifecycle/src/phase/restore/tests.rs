@@ -44,6 +44,7 @@ fn build(world: &World) -> LifecycleMetadata {
             owner: Owner { uid: 1000, gid: 1000 },
             created: "1980-01-01T00:00:01Z",
             cache: Some(&cache),
+            cache_saving: crate::phase::export::CacheSaving::AfterImage,
             threads: threads(2),
         },
         &log,
