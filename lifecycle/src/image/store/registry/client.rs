@@ -17,7 +17,7 @@ use super::token::{self, Token, Wanted};
 use super::trust::{Trust, is_local};
 use super::url;
 use crate::image::store::StoreError;
-use crate::log::Log;
+use crate::log::{Log, chain};
 
 const MAX_REDIRECTS: usize = 10;
 /// A token may expire while a request waits for its next try; more refusals than this are meant.
@@ -123,7 +123,7 @@ impl Client {
                 Err(_) => return answer,
                 Ok(response) if response.status == 401 && challenges < MAX_CHALLENGES => {
                     challenges += 1;
-                    if Self::challenged(&host, response) {
+                    if Self::challenged(&host, response) || challenges == 1 {
                         tried -= 1;
                         continue;
                     }
@@ -287,6 +287,8 @@ impl Client {
                 let challenge = Challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()));
                 Ok(host(https, Session { challenge, ..Session::default() }))
             }
+            // It speaks TLS: whoever goes on without would get past its certificate.
+            Err(error) if chain(&error).contains("certificate") => Ok(host(https, Session::default())),
             Err(_) => Ok(host(format!("http://{}", repository.registry), Session::default())),
         }
     }
