@@ -10,6 +10,7 @@ pub mod docker;
 pub mod greeter;
 pub mod judges;
 pub mod oci;
+pub mod places;
 pub mod run_image;
 pub mod sandbox;
 pub mod servers;

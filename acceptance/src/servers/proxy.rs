@@ -11,6 +11,19 @@ use super::faults::{Dice, Fault, Rates};
 use super::tokens::Tokens;
 use super::wire::{Framing, Head, copy_body};
 
+/// What a registry that is not quite like the specification's does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// `HEAD` is answered with 405.
+    pub no_head: bool,
+    /// A mount is taken for the start of an upload.
+    pub no_mounts: bool,
+    /// Nothing may be written: 403.
+    pub read_only: bool,
+    /// Blobs are given by that other host.
+    pub blobs_at: Option<String>,
+}
+
 /// One request that came by.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -24,6 +37,8 @@ pub struct Seen {
     pub sent: u64,
     /// Bytes of the answer's body.
     pub received: u64,
+    /// Whether it carried credentials.
+    pub authorized: bool,
     /// What was done to it.
     pub fault: Fault,
 }
@@ -44,6 +59,7 @@ struct Shared {
     tokens: Option<Tokens>,
     seen: Mutex<Vec<Seen>>,
     ended: AtomicBool,
+    quirks: Quirks,
 }
 
 impl Proxy {
@@ -59,15 +75,25 @@ impl Proxy {
     ///
     /// When loopback has no free port.
     pub fn start(upstream: &str, rates: Rates, seed: u64, token_life: Option<Duration>) -> Self {
+        Self::serve(upstream, Dice::new(seed, rates), token_life, Quirks::default())
+    }
+
+    /// Starts a proxy before `upstream` with `quirks`; one that asks for tokens if they live for a while.
+    pub fn odd(upstream: &str, quirks: Quirks, token_life: Option<Duration>) -> Self {
+        Self::serve(upstream, Dice::new(1, Rates::default()), token_life, quirks)
+    }
+
+    fn serve(upstream: &str, dice: Dice, token_life: Option<Duration>, quirks: Quirks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let host = listener.local_addr().expect("a listener has an address").to_string();
         let shared = Arc::new(Shared {
             host: host.clone(),
             upstream: upstream.to_owned(),
-            dice: Mutex::new(Dice::new(seed, rates)),
+            dice: Mutex::new(dice),
             tokens: token_life.map(Tokens::new),
             seen: Mutex::default(),
             ended: AtomicBool::new(false),
+            quirks,
         });
         let serving = shared.clone();
         std::thread::spawn(move || {
@@ -118,15 +144,31 @@ impl Shared {
         let Some(head) = Head::read(&mut client)? else { return Ok(()) };
         let mut words = head.line.split(' ').map(str::to_owned);
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let mut seen = Seen { method, target, status: 0, sent: 0, received: 0, fault: Fault::None };
-        let result = self.answer(stream, &mut client, &head, &mut seen);
+        let authorized = head.get("authorization").is_some();
+        let mut seen =
+            Seen { method, target, status: 0, sent: 0, received: 0, authorized, fault: Fault::None };
+        let result = self.receive(stream, &mut client, &head, &mut seen);
         if !seen.target.starts_with("/token") {
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
         }
         result
     }
 
-    fn answer(
+    /// What a registry with quirks answers by itself: status and headers.
+    fn quirk(&self, seen: &Seen) -> Option<(u16, String)> {
+        let Quirks { no_head, read_only, blobs_at, .. } = &self.quirks;
+        let is_blob = seen.target.contains("/blobs/sha256:");
+        match (seen.method.as_str(), blobs_at) {
+            ("HEAD", _) if *no_head => Some((405, String::new())),
+            ("POST" | "PUT" | "PATCH", _) if *read_only => Some((403, String::new())),
+            ("GET", Some(host)) if is_blob => {
+                Some((307, format!("Location: http://{host}{}\r\n", seen.target)))
+            }
+            _ => None,
+        }
+    }
+
+    fn receive(
         &self,
         mut stream: TcpStream,
         client: &mut BufReader<TcpStream>,
@@ -150,6 +192,11 @@ impl Shared {
                 );
                 return respond(&mut stream, 401, &realm, "{\"errors\":[{\"code\":\"UNAUTHORIZED\"}]}");
             }
+        }
+        if let Some((status, headers)) = self.quirk(seen) {
+            seen.status = status;
+            drain(client, head)?;
+            return respond(&mut stream, status, &headers, "");
         }
         seen.fault = self.dice.lock().unwrap_or_else(PoisonError::into_inner).roll();
         match seen.fault {
@@ -179,6 +226,9 @@ impl Shared {
         let mut head = head.clone();
         if self.tokens.is_some() {
             head.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+        }
+        if self.quirks.no_mounts && seen.method == "POST" {
+            head.line = format!("POST {} HTTP/1.1", seen.target.split('?').next().unwrap_or_default());
         }
         head.write_closing(&mut server)?;
         let limit = if let Fault::CutRequest(bytes) = seen.fault { bytes } else { u64::MAX };

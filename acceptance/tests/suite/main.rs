@@ -1,8 +1,14 @@
 //! The acceptance tests: one program, a module per subject.
 
 mod binaries;
+mod caches;
 mod detect;
 mod golden;
 mod greeter;
+mod gzip;
+mod interrupts;
+mod networks;
 mod reproducible;
 mod scale;
+mod secrets;
+mod stores;

@@ -1,0 +1,111 @@
+//! One table of tests over three stores: a layout, a registry, the Docker engine.
+
+use acceptance::places::{Place, Stored, World};
+use acceptance::run_image::RunImage;
+use acceptance::sandbox::{Outcome, Sandbox};
+use acceptance::servers::registry::Registry;
+use serde_json::Value;
+
+const TABLE: [&str; 3] = ["layout", "registry", "daemon"];
+
+fn place(kind: &str, registry: &Registry, test: &str) -> Place {
+    match kind {
+        "layout" => Place::Layout,
+        "registry" => Place::Registry(registry.host.clone()),
+        _ => Place::Daemon(format!("acceptance.example/{test}-{}", std::process::id())),
+    }
+}
+
+/// Runs `test` in each store, in one sandbox: its paths are in the layers.
+fn in_each_store<T>(name: &str, test: impl Fn(&World<'_>) -> T) -> Vec<T> {
+    let sandbox = Sandbox::new().with_app("greeter").with_order("greeter");
+    let registry = Registry::plain();
+    let each = TABLE.map(|kind| {
+        for directory in ["layers", "cache", "launch-cache"] {
+            sandbox.clear(directory);
+        }
+        test(&World::new(&sandbox, place(kind, &registry, name)))
+    });
+    each.into()
+}
+
+/// An image without what differs by its place: names, and how the run image is identified.
+fn without_place(world: &World<'_>, image: &Stored) -> Value {
+    let mut config = image.config.clone();
+    let label = &mut config["config"]["Labels"]["io.buildpacks.lifecycle.metadata"];
+    let mut metadata: Value = serde_json::from_str(label.as_str().expect("a label")).expect("JSON");
+    assert!(!metadata["runImage"]["reference"].as_str().expect("a reference").is_empty());
+    metadata["runImage"]["reference"] = "reference".into();
+    *label = metadata.to_string().into();
+    let text = config.to_string().replace(&world.name("run"), "RUN");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    // The engine writes defaults out and adds how it runs.
+    if let Some(object) = config.as_object_mut() {
+        object.retain(|key, _| {
+            ["architecture", "os", "created", "config", "rootfs", "history"].contains(&key.as_str())
+        });
+    }
+    config
+}
+
+#[track_caller]
+fn same(images: &[Value]) {
+    for (kind, image) in TABLE.iter().zip(images) {
+        assert_eq!(image, &images[0], "{kind} is unlike {}", TABLE[0]);
+    }
+}
+
+#[track_caller]
+fn ok(outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    outcomes.into_iter().map(Outcome::ok).collect()
+}
+
+#[test]
+fn phases_build_the_same_image_in_each_store_and_reuse_it() {
+    let images = in_each_store("phases", |world| {
+        ok(world.build());
+        let first = world.image("app");
+        world.sandbox.clear("layers");
+        let outcomes = ok(world.build());
+        let (restored, exported) = (outcomes[2].text(), outcomes[4].text());
+        assert!(
+            restored.contains("Restoring data for \"demo/toolchain:toolchain\" from cache"),
+            "{restored}"
+        );
+        assert!(exported.contains("Reusing layer 'demo/toolchain:toolchain'"), "{exported}");
+        assert!(exported.contains("Reusing cache layer 'demo/toolchain:toolchain'"), "{exported}");
+        assert!(!exported.contains("Adding layer"), "{exported}");
+        assert_eq!(first, world.image("app"));
+        without_place(world, &first)
+    });
+    same(&images);
+}
+
+#[test]
+fn the_creator_builds_the_same_image_in_each_store_and_reuses_it() {
+    let images = in_each_store("creator", |world| {
+        world.create(&["-cache-dir", "CACHE"]).ok();
+        let first = world.image("app");
+        world.sandbox.clear("layers");
+        let again = world.create(&["-cache-dir", "CACHE"]).ok();
+        assert!(!again.text().contains("Adding layer"), "{}", again.text());
+        assert_eq!(first, world.image("app"));
+        without_place(world, &first)
+    });
+    same(&images);
+}
+
+#[test]
+fn a_rebase_gives_the_same_image_in_each_store() {
+    let images = in_each_store("rebase", |world| {
+        ok(world.build());
+        let before = world.image("app").diff_ids();
+        world.publish_run_image(&RunImage::version(2));
+        world.rebase().ok();
+        let rebased = world.image("app");
+        assert_eq!(before[2..], rebased.diff_ids()[2..]);
+        assert_ne!(before[1], rebased.diff_ids()[1]);
+        without_place(world, &rebased)
+    });
+    same(&images);
+}
