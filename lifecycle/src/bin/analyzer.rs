@@ -17,8 +17,9 @@ fn main() -> ExitCode {
 
 fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let kind = stores::kind(inputs)?;
+    setup::warn_of_unused(inputs, kind, log);
     let user = setup::owner(inputs)?;
-    let analyze = AnalyzeInputs::new(inputs, kind, log)?;
+    let analyze = AnalyzeInputs::new(inputs, kind)?;
     let store = stores::open(inputs, kind, log)?;
     let cache = setup::CachePlace::find_image(inputs, log)?;
     setup::give_up_privileges(inputs, user, &[inputs::LAYERS, inputs::LAUNCH_CACHE], log)?;

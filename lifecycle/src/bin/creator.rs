@@ -22,8 +22,9 @@ fn main() -> ExitCode {
 
 fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let kind = stores::kind(inputs)?;
+    setup::warn_of_unused(inputs, kind, log);
     let user = setup::owner(inputs)?;
-    let analyze = AnalyzeInputs::new(inputs, kind, log)?;
+    let analyze = AnalyzeInputs::new(inputs, kind)?;
     let store = stores::open(inputs, kind, log)?;
     let dirs = [inputs::CACHE_DIR, inputs::LAUNCH_CACHE, inputs::LAYERS];
     let cache = setup::CachePlace::find(inputs, log)?;

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
 fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     export::check_flags(inputs)?;
     let kind = stores::kind(inputs)?;
+    setup::warn_of_unused(inputs, kind, log);
     let user = setup::owner(inputs)?;
     let store = stores::open(inputs, kind, log)?;
     let cache = setup::CachePlace::find(inputs, log)?;

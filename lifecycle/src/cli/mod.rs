@@ -21,9 +21,11 @@ pub mod values;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::{Instant, SystemTime};
 
 use crate::api::{ApiError, PlatformApi};
 use crate::log::{Level, Log};
+use crate::time;
 use exit::{Exit, Failure};
 use flags::{FlagError, Parsed};
 use inputs::Phase;
@@ -147,7 +149,23 @@ fn perform(inputs: &Inputs, log: &Log, run: fn(&Inputs, &Log) -> Result<(), Fail
     inputs
         .check_images()
         .map_err(|error| Failure::new(Exit::Arguments, "", error).hint(help::usage(inputs.phase)))?;
-    run(inputs, log)
+    let name = capitalised(inputs.phase.name());
+    let (clock, start) = (Instant::now(), SystemTime::now());
+    log.debug(format!("Timer: {name} started at {}", rfc3339(start)));
+    let result = run(inputs, log);
+    let (took, end) = (clock.elapsed(), SystemTime::now());
+    log.debug(format!("Timer: {name} ran for {took:.1?} and ended at {}", rfc3339(end)));
+    result
+}
+
+fn capitalised(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    first.to_uppercase() + rest
+}
+
+fn rfc3339(moment: SystemTime) -> String {
+    let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(seconds).ok().and_then(time::rfc3339).unwrap_or_default()
 }
 
 fn open_log(inputs: &Inputs) -> Result<Log, Failure> {

@@ -59,6 +59,18 @@ pub fn exec_env(inputs: &Inputs) -> Result<ExecEnv, Failure> {
         .map_err(|error| Failure::new(Exit::Arguments, "resolve inputs", error))
 }
 
+/// Warns of inputs that are given but have no effect here.
+pub fn warn_of_unused(inputs: &Inputs, kind: StoreKind, log: &Log) {
+    if kind != StoreKind::Daemon && inputs.path(inputs::LAUNCH_CACHE).is_some() {
+        log.warn("Ignoring -launch-cache, only intended for use with -daemon");
+    }
+    let is_cached = inputs.text(inputs::CACHE_IMAGE).or(inputs.text(inputs::CACHE_DIR)).is_some();
+    if inputs.switch(inputs::PARALLEL) && !is_cached {
+        let why = "but it has not taken effect because no cache has been specified.";
+        log.warn(format!("Parallel export has been enabled, {why}"));
+    }
+}
+
 /// When the app image was created: `SOURCE_DATE_EPOCH`, else a constant.
 ///
 /// Spec: platform.md "exporter", Outputs.

@@ -26,13 +26,10 @@ pub struct AnalyzeInputs {
 
 impl AnalyzeInputs {
     /// Checks and gathers it.
-    pub fn new(inputs: &Inputs, kind: StoreKind, log: &Log) -> Result<Self, Failure> {
+    pub fn new(inputs: &Inputs, kind: StoreKind) -> Result<Self, Failure> {
         let names = images::destinations(inputs, kind)?;
         let previous_image = images::previous_image(inputs, kind)?;
         let run_image = images::run_image(inputs, &names[0])?;
-        if kind != StoreKind::Daemon && inputs.path(inputs::LAUNCH_CACHE).is_some() {
-            log.warn("Ignoring -launch-cache, only intended for use with -daemon");
-        }
         let skip = inputs.switch(inputs::SKIP_LAYERS) || inputs.switch(inputs::SKIP_RESTORE);
         let sbom = if skip { Sbom::Leave } else { Sbom::Restore };
         let layers = inputs.path_of(inputs::LAYERS);

@@ -10,7 +10,7 @@
 //! anything else      nowhere
 //! ```
 //!
-//! Spec: buildpack.md "Layer Types"; readings: spec-notes/decisions.md, "Restored layers".
+//! Spec: buildpack.md "Layer Types"; readings: spec-notes/decisions.md, "Which layers come back".
 
 use std::collections::BTreeSet;
 

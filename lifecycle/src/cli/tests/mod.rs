@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod told;
+
 fn start(phase: Phase, args: &str, variables: &[(&str, &str)]) -> Result<Begun, Failure> {
     let args: Vec<String> = args.split(' ').filter(|arg| !arg.is_empty()).map(str::to_owned).collect();
     begin(phase, &args, variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
