@@ -176,6 +176,22 @@ mod tests {
     }
 
     #[test]
+    fn warnings_and_errors_go_to_the_second_stream() {
+        let (mut log, out) = Log::buffer(Level::Debug);
+        let (other, err) = Log::buffer(Level::Debug);
+        log.err = other.err;
+        log.phase("ANALYZING");
+        log.debug("d");
+        log.info("i");
+        log.warn("w");
+        log.error("e");
+        log.raw(Level::Info, Stream::Out, b"o");
+        log.raw(Level::Info, Stream::Err, b"r");
+        assert_eq!(out.text(), "===> ANALYZING\nd\ni\no");
+        assert_eq!(err.text(), "Warning: w\nERROR: e\nr");
+    }
+
+    #[test]
     fn headings_are_coloured_as_platforms_show_them() {
         let (mut log, buffer) = Log::buffer(Level::Info);
         log.color = true;

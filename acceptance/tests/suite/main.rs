@@ -3,6 +3,7 @@
 mod binaries;
 mod caches;
 mod detect;
+mod exits;
 mod golden;
 mod greeter;
 mod gzip;

@@ -81,6 +81,18 @@ fn metadata_of_the_previous_image_is_passed_on() {
 }
 
 #[test]
+fn metadata_of_another_execution_environment_is_used() {
+    let world = World::new();
+    world.save_image("r.io/app", |image| {
+        let label = r#"{"exec-env":"test","buildpacks":[{"key":"a/b","version":"1","layers":{}}]}"#;
+        image.config.set_label(labels::LIFECYCLE_METADATA, label);
+    });
+    let (analyzed, _) = ok(&world, &named("r.io/run"));
+    assert_eq!(analyzed.metadata.exec_env.as_deref(), Some("test"));
+    assert_eq!(analyzed.metadata.buildpacks.len(), 1);
+}
+
+#[test]
 fn previous_image_that_nobody_understands_is_as_good_as_none() {
     let world = World::new();
     world.save_image("r.io/app", |image| image.config.set_label(labels::LIFECYCLE_METADATA, "{"));

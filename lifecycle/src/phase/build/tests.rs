@@ -134,6 +134,16 @@ fn buildpacks_run_in_order_and_get_what_is_theirs() {
 }
 
 #[test]
+fn extensions_of_the_group_stand_in_the_metadata() {
+    let mut build = Build::new().buildpack("a", "api = '0.10'", "");
+    build.group += "[[group-extensions]]\nid = 'e'\nversion = '2'\napi = '0.10'\n";
+    let metadata = build.check("");
+    let names = |elements: &[GroupElement]| elements.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(&metadata.buildpacks), ["a@1"]);
+    assert_eq!(names(&metadata.extensions), ["e@2"]);
+}
+
+#[test]
 fn build_layers_reach_later_buildpacks() {
     let first = "cd $1; mkdir -p l/bin l/env l/env.build l/env.launch x-y/bin x/bin; \
                  printf 1 > l/env/E; printf 2 > l/env.build/B; printf 3 > l/env.launch/L; printf op > l/env/OP; \

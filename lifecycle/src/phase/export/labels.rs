@@ -90,3 +90,45 @@ fn set_if<T: Serialize>(object: &mut JsonObject, key: &str, value: Option<&T>) {
         object.set(key, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::SpecFile;
+    use serde_json::{Value, json};
+
+    fn label(api: PlatformApi) -> Value {
+        let text = "[[buildpacks]]\nid = 'a'\nversion = '1'\napi = '0.10'\nhomepage = 'https://a.example'\n\
+                    [[extensions]]\nid = 'e'\nversion = '2'\napi = '0.9'\n\
+                    [[processes]]\ntype = 'web'\ncommand = ['run', 'it']\nargs = ['x']\ndirect = true\n\
+                    buildpack-id = 'a'\nworking-dir = '/w'\nexec-env = ['test']\n";
+        let build = BuildMetadata::parse(text).expect("valid");
+        let text = build_metadata(&build, "1.2.3", api).expect("no bill of materials");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    #[test]
+    fn components_name_their_api_from_0_11_on_and_processes_have_every_key() {
+        for api in PlatformApi::ALL.iter().filter(|api| api.writes_command_as_array()) {
+            let label = label(*api);
+            let mut buildpack = json!({ "id": "a", "version": "1", "homepage": "https://a.example" });
+            let mut extension = json!({ "id": "e", "version": "2" });
+            if api.labels_name_buildpack_api() {
+                (buildpack["api"], extension["api"]) = ("0.10".into(), "0.9".into());
+            }
+            assert_eq!(
+                (&label["buildpacks"], &label["extensions"]),
+                (&json!([buildpack]), &json!([extension]))
+            );
+            assert_eq!(label["launcher"]["version"], "1.2.3");
+            assert_eq!(label["launcher"]["source"]["git"]["repository"], REPOSITORY);
+            assert_eq!(label.get("bom"), None);
+            let process = &label["processes"][0];
+            assert_eq!((&process["type"], &process["command"]), (&json!("web"), &json!(["run", "it"])));
+            assert_eq!((&process["args"], &process["direct"]), (&json!(["x"]), &json!(true)));
+            assert_eq!((&process["buildpackID"], &process["working-dir"]), (&json!("a"), &json!("/w")));
+        }
+        let newest = PlatformApi::ALL.last().expect("a version");
+        assert_eq!(label(*newest)["processes"][0]["exec-env"], json!(["test"]));
+    }
+}

@@ -268,6 +268,43 @@ fn launch_layer_without_contents_is_the_previous_images() {
 }
 
 #[test]
+fn a_launch_layer_is_replaced_by_its_directory_and_dropped_without_its_file() {
+    let world = World::new();
+    world.write("layers/a_b/z.toml", "[types]\nlaunch = true\n");
+    world.write("layers/a_b/z/file", "z");
+    let (first, _) = Run::new(&world).ok();
+    world.write("layers/a_b/z/file", "another");
+    let (second, log) = Run::new(&world).ok();
+    assert!(log.contains("Adding layer 'a/b:z'\n"), "{log}");
+    assert_eq!(second.layers.len(), first.layers.len());
+    assert_ne!(second.layers[1].diff_id, first.layers[1].diff_id);
+    world.write("layers/a_b/z.toml", "[types]\nbuild = true\n");
+    assert_eq!(Run::new(&world).ok().0.layers.len(), first.layers.len() - 1);
+    std::fs::remove_file(world.path("layers/a_b/z.toml")).expect("there");
+    let (last, _) = Run::new(&world).ok();
+    assert_eq!(last.layers.len(), first.layers.len() - 1);
+    assert_eq!(lifecycle_label(&last)["buildpacks"][0]["layers"], serde_json::json!({}));
+}
+
+#[test]
+fn store_of_a_buildpack_stands_in_the_label() {
+    let world = World::new();
+    world.write("layers/a_b/store.toml", "[metadata]\nkept = 7\n");
+    world.write("layers/a_b/z.toml", "[types]\nlaunch = true\n");
+    world.write("layers/a_b/z/file", "z");
+    let (image, _) = Run::new(&world).ok();
+    let label = &lifecycle_label(&image)["buildpacks"][0];
+    assert_eq!((&label["key"], &label["version"]), (&"a/b".into(), &"1.2".into()));
+    assert_eq!(label["store"]["metadata"]["kept"], 7);
+    let layer = &label["layers"]["z"];
+    assert_eq!(layer["sha"], image.layers[1].diff_id.to_string());
+    assert_eq!(
+        (&layer["launch"], &layer["build"], &layer["cache"]),
+        (&true.into(), &false.into(), &false.into())
+    );
+}
+
+#[test]
 fn launch_layer_without_contents_and_without_a_past_is_refused() {
     let world = World::new();
     world.write("layers/a_b/z.toml", "[types]\nlaunch = true\n");
