@@ -78,6 +78,8 @@ impl<'a> World<'a> {
 
     /// A world without a run image.
     pub fn bare(sandbox: &'a Sandbox, place: Place) -> Self {
+        // Not run here, and the real one without optimisation takes long to compress.
+        sandbox.write("small-launcher", "launcher");
         let (flags, env) = (Vec::new(), Vec::new());
         Self { sandbox, place, flags, env, upstream: None, account: None }
     }
@@ -176,7 +178,8 @@ impl<'a> World<'a> {
         }
         all.extend(arguments.iter().map(|argument| match *argument {
             "CACHE" => self.sandbox.path("cache"),
-            "LAUNCHER" => self.sandbox.phase_path("launcher"),
+            "LAUNCHER" => self.sandbox.path("small-launcher"),
+            "LAUNCH_CACHE" => self.sandbox.path("launch-cache"),
             "REPORT" => self.sandbox.path("layers/report.toml"),
             "APP" => self.name("app").into(),
             "RUN" => self.name("run").into(),

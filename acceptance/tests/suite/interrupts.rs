@@ -38,7 +38,7 @@ fn kill_after(world: &World<'_>, wait: Duration) {
         "-cache-dir".into(),
         world.sandbox.path("cache"),
         "-launcher".into(),
-        world.sandbox.phase_path("launcher"),
+        world.sandbox.path("small-launcher"),
         world.name("app").into(),
     ];
     let mut command = std::process::Command::new(world.sandbox.phase_path("exporter"));

@@ -2,6 +2,7 @@
 
 mod binaries;
 mod caches;
+mod daemons;
 mod detect;
 mod exits;
 mod golden;

@@ -23,6 +23,7 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let store = stores::open(inputs, kind, log)?;
     let cache = setup::CachePlace::find_image(inputs, log)?;
     setup::give_up_privileges(inputs, user, &[inputs::LAYERS, inputs::LAUNCH_CACHE], log)?;
+    let store = stores::with_launch_cache(store, inputs, kind, log);
     let analyzed = analyze.run(store.as_ref(), cache.image(), log)?;
     setup::write(inputs, inputs::ANALYZED, Analyzed::NAME, &analyzed.to_toml())
 }

@@ -29,6 +29,7 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let dirs = [inputs::CACHE_DIR, inputs::LAUNCH_CACHE, inputs::LAYERS];
     let cache = setup::CachePlace::find(inputs, log)?;
     setup::give_up_privileges(inputs, user, &dirs, log)?;
+    let store = stores::with_launch_cache(store, inputs, kind, log);
     privileges::hide_from_children();
     let inputs = &setup::at_home(inputs, user);
     let export = ExportInputs::new(inputs, kind, user, log)?;

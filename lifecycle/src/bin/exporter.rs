@@ -25,6 +25,7 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let store = stores::open(inputs, kind, log)?;
     let cache = setup::CachePlace::find(inputs, log)?;
     setup::give_up_privileges(inputs, user, &[inputs::CACHE_DIR, inputs::LAUNCH_CACHE], log)?;
+    let store = stores::with_launch_cache(store, inputs, kind, log);
     let cache = cache.open(log);
     let group: Group = setup::read(inputs, inputs::GROUP, "detector")?;
     setup::check_apis(&group.group)?;

@@ -4,6 +4,7 @@
 //! name; an entry that is damaged, missing or not ours costs a rebuild and never more.
 
 pub mod image;
+pub mod launch;
 pub mod metadata;
 mod staging;
 pub mod volume;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use crate::digest::DiffId;
 use crate::image::Layer;
 pub use image::ImageCache;
+pub use launch::LaunchCache;
 pub use metadata::CacheMetadata;
 pub use volume::VolumeCache;
 

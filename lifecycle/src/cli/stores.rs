@@ -8,6 +8,7 @@ use super::exit::{Exit, Failure};
 use super::experimental::{self, Feature};
 use super::values::{InputError, Inputs};
 use super::{inputs, keychain, registries};
+use crate::cache::{LaunchCache, VolumeCache};
 use crate::image::manifest::{Encoding, Platform};
 use crate::image::store::ImageStore;
 use crate::image::store::daemon::DaemonStore;
@@ -16,7 +17,7 @@ use crate::image::store::layout::LayoutStore;
 use crate::image::store::registry::RegistryStore;
 use crate::image::store::registry::client::Client;
 use crate::image::store::registry::trust::{Proxies, Trust};
-use crate::log::Log;
+use crate::log::{Log, chain};
 use crate::reference::StoreKind;
 
 /// How long a connection may be idle.
@@ -54,6 +55,26 @@ pub fn open(inputs: &Inputs, kind: StoreKind, log: &Log) -> Result<Box<dyn Image
         }
         StoreKind::Registry => Ok(Box::new(registry(inputs, log)?)),
         StoreKind::Daemon => Ok(Box::new(daemon(inputs)?)),
+    }
+}
+
+/// The store with a launch cache around it, where the platform gives one and images are in a daemon.
+/// Opened by the user who owns what is in it.
+pub fn with_launch_cache(
+    store: Box<dyn ImageStore>,
+    inputs: &Inputs,
+    kind: StoreKind,
+    log: &Log,
+) -> Box<dyn ImageStore> {
+    let Some(dir) = inputs.path(inputs::LAUNCH_CACHE).filter(|_| kind == StoreKind::Daemon) else {
+        return store;
+    };
+    match VolumeCache::open(&dir, log) {
+        Ok(cache) => Box::new(LaunchCache::new(store, cache, log.clone())),
+        Err(error) => {
+            log.warn(format!("No launch cache will be used: {}", chain(&error)));
+            store
+        }
     }
 }
 

@@ -1,0 +1,114 @@
+//! The launch cache: the layers of app images in a Docker daemon, kept beside it as plain tars, because
+//! the daemon gives a single layer only as part of its whole image.
+//!
+//! A store around the daemon's. Whatever is wrong with the cache costs that longer way and nothing else.
+
+use std::io::{self, Read};
+
+use super::{Cache, CacheError, CacheMetadata, VolumeCache};
+use crate::digest::{DiffId, Hashing};
+use crate::image::store::{Encoding, ImageStore, LayerSink, Need, StoreError};
+use crate::image::{Descriptor, Image, Layer, MediaFamily, Origin, Saved};
+use crate::log::{Log, chain};
+use crate::reference::ImageName;
+
+/// The images of a daemon, with a cache of their layers.
+pub struct LaunchCache {
+    store: Box<dyn ImageStore>,
+    cache: VolumeCache,
+    log: Log,
+}
+
+impl LaunchCache {
+    /// The images of `store`, their layers also in `cache`.
+    pub fn new(store: Box<dyn ImageStore>, cache: VolumeCache, log: Log) -> Self {
+        Self { store, cache, log }
+    }
+
+    /// The layer out of the cache, as one that is new to the store; `None` where the cache does not have
+    /// exactly its bytes.
+    fn cached(&self, layer: &Layer, target: &ImageName) -> Option<Layer> {
+        let mut tar = self.cache.open_layer(layer.diff_id).ok()?;
+        let mut sink = Hashing::new(self.store.layer_sink(target).ok()?);
+        io::copy(&mut tar, &mut sink).ok()?;
+        let (digest, size, sink) = sink.finish();
+        if DiffId::new(digest) != layer.diff_id {
+            return None;
+        }
+        let blob = Descriptor::new(MediaFamily::Docker.layer(Encoding::Tar), size, digest);
+        let origin = sink.commit(&blob).ok()?;
+        Some(Layer { diff_id: layer.diff_id, blob: Some(blob), origin })
+    }
+
+    /// The image with every layer that the cache has taken from there.
+    fn resolve(&self, image: &Image, target: &ImageName) -> Image {
+        let mut image = image.clone();
+        for layer in &mut image.layers {
+            if matches!(layer.origin, Origin::Stored(_))
+                && let Some(cached) = self.cached(layer, target)
+            {
+                *layer = cached;
+            }
+        }
+        image
+    }
+
+    /// Makes the image's own layers the cache's content: those that the store was given as files.
+    fn keep(&self, image: &Image) -> Result<(), CacheError> {
+        for layer in image.layers.iter().filter(|layer| matches!(layer.origin, Origin::File(_))) {
+            if self.cache.reuse_layer(layer.diff_id).is_ok() {
+                continue;
+            }
+            let failed = |source| CacheError::Io { action: "write", path: self.cache.name().into(), source };
+            let opened = self.store.open_layer(layer).map_err(|error| failed(io::Error::other(error)));
+            let mut sink = self.cache.layer_sink()?;
+            io::copy(&mut opened?, &mut sink).map_err(failed)?;
+            sink.commit(layer.diff_id)?;
+        }
+        self.cache.commit(&CacheMetadata::default())
+    }
+}
+
+impl ImageStore for LaunchCache {
+    fn find(&self, name: &ImageName) -> Result<Option<Image>, StoreError> {
+        self.store.find(name)
+    }
+
+    fn open_layer(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, StoreError> {
+        let name = match &layer.origin {
+            Origin::Stored(name) => name.clone(),
+            Origin::Sent | Origin::File(_) => return self.store.open_layer(layer),
+        };
+        self.store.open_layer(self.cached(layer, &name).as_ref().unwrap_or(layer))
+    }
+
+    fn shown(&self, name: &ImageName) -> String {
+        self.store.shown(name)
+    }
+
+    fn ensure_access(&self, name: &ImageName, need: Need) -> Result<(), StoreError> {
+        self.store.ensure_access(name, need)
+    }
+
+    fn keep_alive(&self) {
+        self.store.keep_alive();
+    }
+
+    fn encoding(&self) -> Encoding {
+        self.store.encoding()
+    }
+
+    fn layer_sink(&self, target: &ImageName) -> Result<Box<dyn LayerSink + '_>, StoreError> {
+        self.store.layer_sink(target)
+    }
+
+    fn save(&self, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError> {
+        let Some(target) = names.first() else { return self.store.save(image, names) };
+        let image = self.resolve(image, target);
+        let saved = self.store.save(&image, names)?;
+        if let Err(error) = self.keep(&image) {
+            self.log.warn(format!("Failed to fill the launch cache: {}", chain(&error)));
+        }
+        Ok(saved)
+    }
+}
