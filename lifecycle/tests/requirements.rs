@@ -43,9 +43,13 @@ fn rows() -> Vec<Row> {
 #[test]
 fn every_requirement_has_one_row() {
     let mut counts: BTreeMap<String, i32> = BTreeMap::new();
-    read("spec-notes/ids.txt").lines().for_each(|id| *counts.entry(id.to_owned()).or_default() += 1);
+    for id in read("spec-notes/ids.txt").lines() {
+        *counts.entry(id.to_owned()).or_default() += 1;
+    }
     expect_none("IDs that are listed twice", &names_of(&counts, |count| count > 1));
-    rows().into_iter().for_each(|row| *counts.entry(row.id).or_default() -= 1);
+    for row in rows() {
+        *counts.entry(row.id).or_default() -= 1;
+    }
     expect_none("IDs without a row", &names_of(&counts, |count| count > 0));
     expect_none("rows too many, or of unknown IDs", &names_of(&counts, |count| count < 0));
 }
