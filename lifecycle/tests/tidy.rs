@@ -238,11 +238,11 @@ fn binaries_are_short() {
 
 #[test]
 fn nothing_names_the_machine_it_was_written_on() {
-    let private = [concat!("/wo", "rk/"), concat!("/home/", "claude"), concat!("/root/", ".cargo")];
+    let checkout = concat!(env!("CARGO_MANIFEST_DIR"), "/");
     let mut found = Vec::new();
     for file in &files() {
         for (index, line) in file.text.lines().enumerate() {
-            if private.iter().any(|path| line.contains(path)) {
+            if line.contains(checkout) {
                 found.push(format!("{}:{}: {}", file.name, index + 1, line.trim()));
             }
         }
