@@ -47,7 +47,7 @@ impl DaemonStore {
         }
         let made = tempfile::tempdir().map_err(|source| StoreError::Io {
             action: "make a directory in",
-            what: std::env::temp_dir().display().to_string(),
+            what: "the directory for temporary files".to_owned(),
             source,
         })?;
         // Another thread may have been faster: then this one is removed again.
