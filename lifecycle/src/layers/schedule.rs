@@ -3,6 +3,9 @@
 //!
 //! Only so many blocks are on their way at once, of all layers together; a block gives its place free
 //! when it was hashed and, compressed, written.
+//!
+//! Only as many threads hash and compress as there are processors to use. A few more wait for disks and
+//! registries meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read as _;
@@ -16,16 +19,24 @@ use super::stream::Stream;
 use super::tar::TarError;
 use crate::image::store::Encoding;
 
-/// The most threads that work at once: beyond it the places for blocks would take too much memory.
-const MAX_THREADS: usize = 16;
+/// The most threads that compress at once: more would take too much memory.
+const MAX_THREADS: usize = 12;
+
+/// How many threads are there to wait.
+const WAITING_THREADS: usize = 4;
 
 /// See [`super::blob::write_layers`].
 pub fn run(jobs: &[Job], outputs: &Outputs<'_>) -> Result<Vec<Written>, LayerError> {
     let threads = outputs.threads.get().min(MAX_THREADS);
-    let shop =
-        Shop { jobs, outputs, board: Mutex::new(Board::new(jobs.len(), threads)), changed: Condvar::new() };
+    let encoding = outputs.image.map_or(Encoding::Gzip, |(store, _)| store.encoding());
+    let shop = Shop {
+        jobs,
+        outputs,
+        board: Mutex::new(Board::new(jobs.len(), threads, encoding)),
+        changed: Condvar::new(),
+    };
     thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..threads + WAITING_THREADS {
             scope.spawn(|| shop.work());
         }
     });
@@ -56,6 +67,12 @@ struct Board<'a> {
     /// Memory of blocks that are done with.
     buffers: Vec<Vec<u8>>,
     packed_buffers: Vec<Vec<u8>>,
+    /// How the image's layers are compressed, and what does it now and then.
+    encoding: Encoding,
+    packers: Vec<Packer>,
+    /// How many threads may hash or compress at once, and how many do.
+    threads: usize,
+    busy: usize,
     written: Vec<Option<Written>>,
     /// The failed job of the lowest number.
     failure: Option<(usize, LayerError)>,
@@ -92,12 +109,18 @@ struct Pass<'a> {
     void: bool,
 }
 
+/// What a block is compressed with, and where to.
+struct Tools {
+    packer: Packer,
+    buffer: Vec<u8>,
+}
+
 /// A thing to do, with all that is needed for it.
 enum Task<'a> {
     Begin(Option<Plan>),
     Fill(Stream<'a>, Vec<u8>),
     Hash(RawSide<'a>, Vec<Arc<Block>>),
-    Pack(u64, Arc<Block>, Vec<u8>),
+    Pack(u64, Arc<Block>, Tools),
     Emit(BlobSide<'a>, Vec<(Packed, usize)>),
     Finish(Plan, RawSide<'a>, Option<BlobSide<'a>>),
 }
@@ -107,7 +130,7 @@ enum Done<'a> {
     Begun(Plan, Box<Opened<'a>>),
     Filled(Stream<'a>, Block),
     Hashed(RawSide<'a>, Vec<Arc<Block>>),
-    Packed(u64, Arc<Block>, Packed),
+    Packed(u64, Arc<Block>, Packed, Packer),
     Emitted(BlobSide<'a>, Vec<(Packed, usize)>),
     Finished(Finished),
 }
@@ -115,8 +138,6 @@ enum Done<'a> {
 impl<'a> Shop<'a> {
     /// One thread's work, until nothing is left to do.
     fn work(&self) {
-        let encoding = self.outputs.image.map_or(Encoding::Gzip, |(store, _)| store.encoding());
-        let mut packer = Packer::new(encoding);
         let guard = AbandonOnPanic(self);
         let mut board = self.lock();
         while !board.is_done() {
@@ -125,7 +146,7 @@ impl<'a> Shop<'a> {
                 continue;
             };
             drop(board);
-            let result = self.perform(number, task, &mut packer);
+            let result = self.perform(number, task);
             board = self.lock();
             match result {
                 Ok(done) => board.note(number, done, self),
@@ -141,7 +162,7 @@ impl<'a> Shop<'a> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn perform(&self, number: usize, task: Task<'a>, with: &mut Packer) -> Result<Done<'a>, LayerError> {
+    fn perform(&self, number: usize, task: Task<'a>) -> Result<Done<'a>, LayerError> {
         let (job, outputs) = (&self.jobs[number], self.outputs);
         Ok(match task {
             Task::Begin(plan) => {
@@ -159,9 +180,9 @@ impl<'a> Shop<'a> {
                 }
                 Done::Hashed(raw, blocks)
             }
-            Task::Pack(order, block, buffer) => {
-                let packed = with.pack(block.bytes(), buffer);
-                Done::Packed(order, block, packed)
+            Task::Pack(order, block, mut tools) => {
+                let packed = tools.packer.pack(block.bytes(), tools.buffer);
+                Done::Packed(order, block, packed, tools.packer)
             }
             Task::Emit(mut blob, packed) => {
                 for (packed, length) in &packed {
@@ -204,16 +225,20 @@ impl Block {
 }
 
 impl<'a> Board<'a> {
-    fn new(jobs: usize, threads: usize) -> Self {
+    fn new(jobs: usize, threads: usize, encoding: Encoding) -> Self {
         Self {
             passes: BTreeMap::new(),
             again: Vec::new(),
             next: 0,
             jobs,
-            max_passes: threads + 2,
-            places: 4 * threads + 8,
+            max_passes: threads + WAITING_THREADS,
+            places: threads + threads / 2 + 10,
             buffers: Vec::new(),
             packed_buffers: Vec::new(),
+            encoding,
+            packers: Vec::new(),
+            threads,
+            busy: 0,
             written: std::iter::repeat_with(|| None).take(jobs).collect(),
             failure: None,
             abandoned: false,
@@ -230,14 +255,20 @@ impl<'a> Board<'a> {
         if self.failure.is_some() {
             return None;
         }
-        let mut passes = self.passes.iter_mut();
-        if let Some(found) = passes.find_map(|(number, pass)| Some((*number, pass.take_last_step()?))) {
-            return Some(found);
+        let may_compute = self.busy < self.threads;
+        let last =
+            |(number, pass): (&usize, &mut Pass<'a>)| Some((*number, pass.take_last_step(may_compute)?));
+        if let Some((number, task)) = self.passes.iter_mut().find_map(last) {
+            self.busy += usize::from(matches!(task, Task::Hash(..)));
+            return Some((number, task));
         }
         let pack = |(number, pass): (&usize, &mut Pass<'a>)| Some((*number, pass.take_to_pack()?));
-        if let Some((number, (order, block))) = self.passes.iter_mut().find_map(pack) {
+        if let Some((number, (order, block))) = self.passes.iter_mut().filter(|_| may_compute).find_map(pack)
+        {
+            self.busy += 1;
+            let packer = self.packers.pop().unwrap_or_else(|| Packer::new(self.encoding));
             let buffer = self.packed_buffers.pop().unwrap_or_default();
-            return Some((number, Task::Pack(order, block, buffer)));
+            return Some((number, Task::Pack(order, block, Tools { packer, buffer })));
         }
         if self.places == 0 {
             return None;
@@ -290,10 +321,13 @@ impl<'a> Board<'a> {
                 used.extend(end);
             }
             Done::Hashed(raw, blocks) => {
+                self.busy -= 1;
                 pass.hashed(raw, &blocks, &shop.jobs[number]);
                 used = blocks;
             }
-            Done::Packed(order, block, packed) => {
+            Done::Packed(order, block, packed, tool) => {
+                self.busy -= 1;
+                self.packers.push(tool);
                 pass.packed.insert(order, (packed, block.length));
                 used.push(block);
             }
@@ -359,7 +393,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn take_last_step(&mut self) -> Option<Task<'a>> {
+    fn take_last_step(&mut self, may_hash: bool) -> Option<Task<'a>> {
         let task = if self.void {
             None
         } else if self.blob.is_some() && self.packed.contains_key(&self.emitted) {
@@ -368,7 +402,7 @@ impl<'a> Pass<'a> {
         } else if self.is_complete() {
             let (plan, raw) = (self.plan.take()?, self.raw.take()?);
             Some(Task::Finish(plan, raw, self.blob.take()))
-        } else if self.to_hash.is_empty() {
+        } else if self.to_hash.is_empty() || !may_hash {
             None
         } else {
             self.raw.take().map(|raw| Task::Hash(raw, self.to_hash.drain(..).collect()))
