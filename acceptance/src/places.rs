@@ -207,7 +207,7 @@ impl<'a> World<'a> {
     /// When there is none, or skopeo or docker are missing.
     pub fn image(&self, name: &str) -> Stored {
         match &self.place {
-            Place::Layout => Stored { config: LayoutImage::read(&self.layout(name)).config },
+            Place::Layout => Stored { config: LayoutImage::judged(&self.layout(name)).config },
             Place::Registry(_) => Stored { config: self.fetch(name).config },
             Place::Daemon(_) => saved(&format!("{}:latest", self.name(name))),
         }

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ struct Shared {
     tokens: Option<Tokens>,
     seen: Mutex<Vec<Seen>>,
     ended: AtomicBool,
+    /// Connections that are being served; each is noted only at its end.
+    busy: AtomicUsize,
     quirks: Quirks,
 }
 
@@ -93,6 +95,7 @@ impl Proxy {
             tokens: token_life.map(Tokens::new),
             seen: Mutex::default(),
             ended: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
             quirks,
         });
         let serving = shared.clone();
@@ -102,7 +105,11 @@ impl Proxy {
                     return;
                 }
                 let serving = serving.clone();
-                std::thread::spawn(move || drop(serving.serve(stream)));
+                serving.busy.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    drop(serving.serve(stream));
+                    serving.busy.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Self { host, shared }
@@ -110,12 +117,24 @@ impl Proxy {
 
     /// Every request so far, in the order of their ends.
     pub fn seen(&self) -> Vec<Seen> {
+        self.settle();
         self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets all requests so far.
     pub fn forget(&self) {
+        self.settle();
         self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Waits until what was answered is noted too, as long as that can take.
+    fn settle(&self) {
+        for _ in 0..200 {
+            if self.shared.busy.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// How many tokens were given out.

@@ -23,9 +23,11 @@ fn a_build_gives_a_layout_that_other_tools_read() {
 fn a_second_build_reuses_every_layer_and_gives_the_same_image() {
     let greeter = Greeter::new();
     built(&greeter);
+    judges::accept_layout(&greeter.layout(APP));
     let first = greeter.image();
     greeter.sandbox.clear("layers");
     let outcomes = built(&greeter);
+    judges::accept_layout(&greeter.layout(APP));
     assert!(outcomes[3].text().contains("Toolchain 3: kept from the cache"), "{}", outcomes[3].text());
     assert!(
         outcomes[4].text().contains("Reusing layer 'demo/toolchain:toolchain'"),
