@@ -70,7 +70,8 @@ fn deep_directories_and_large_labels_are_exported() {
         sandbox.write("layers/config/metadata.toml", metadata);
     });
     export(&sandbox);
-    let image = LayoutImage::judged(&sandbox.path("layouts").join(APP).join("latest"));
+    // Not judged: skopeo reads no config above 4 MiB.
+    let image = LayoutImage::read(&sandbox.path("layouts").join(APP).join("latest"));
     assert_eq!(image.label("big").map(str::len), Some(5_000_000));
 }
 
