@@ -50,7 +50,7 @@ fn tell() -> Result<(), Outcome> {
         println!("   | {line}");
     }
     report(&[launched])?;
-    println!("\nThe image was {APP} below a temporary directory, now removed. Next: README.md, \"Use it\".");
+    println!("\nThe image was {APP} below a temporary directory, now removed. Next: README.md, \"Find your way\".");
     Ok(())
 }
 
