@@ -50,7 +50,9 @@ fn tell() -> Result<(), Outcome> {
         println!("   | {line}");
     }
     report(&[launched])?;
-    println!("\nThe image was {APP} below a temporary directory, now removed. Next: README.md, \"Find your way\".");
+    println!(
+        "\nThe image was {APP} below a temporary directory, now removed. Next: README.md, \"Find your way\"."
+    );
     Ok(())
 }
 
