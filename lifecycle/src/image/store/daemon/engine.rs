@@ -19,6 +19,8 @@ use crate::image::store::StoreError;
 const OLDEST: Version = Version(1, 40);
 /// The newest API that this was written for.
 const NEWEST: Version = Version(1, 51);
+/// The first API that lists the manifests of an image and says whether all of their blobs are there.
+const TELLS_CONTENTS: Version = Version(1, 48);
 /// Connections opened before privileges are dropped: one at work, one in reserve.
 const CONNECTIONS: usize = 2;
 /// The largest answer that is kept in memory.
@@ -65,6 +67,7 @@ pub struct Engine {
     agent: Agent,
     base: String,
     shown: String,
+    version: Version,
 }
 
 /// What the engine says of itself.
@@ -100,7 +103,7 @@ impl Engine {
             }
             Address::Tcp(host) => (config.new_agent(), format!("http://{host}"), format!("tcp://{host}")),
         };
-        let mut engine = Self { agent, base, shown };
+        let mut engine = Self { agent, base, shown, version: OLDEST };
         let about: About = engine.get("/version")?.ok_or_else(|| engine.odd("it has no /version"))?;
         let theirs =
             Version::parse(&about.newest).ok_or_else(|| engine.odd("its API version is unreadable"))?;
@@ -108,9 +111,15 @@ impl Engine {
         if theirs < OLDEST {
             return Err(engine.odd(&format!("its API {} is older than 1.40", about.newest)));
         }
-        let Version(major, minor) = theirs.min(NEWEST.max(floor));
+        engine.version = theirs.min(NEWEST.max(floor));
+        let Version(major, minor) = engine.version;
         engine.base = format!("{}/v{major}.{minor}", engine.base);
         Ok(engine)
+    }
+
+    /// Whether it says of an image which manifests it has and whether their blobs are there.
+    pub fn tells_contents(&self) -> bool {
+        self.version >= TELLS_CONTENTS
     }
 
     /// Keeps idle connections from being closed.
@@ -146,11 +155,20 @@ impl Engine {
 
     /// Posts nothing to `path`.
     pub fn post(&self, path: &str) -> Result<(), StoreError> {
-        let response = self.call(&Method::POST, path, SendBody::none())?;
+        self.order(&Method::POST, path)
+    }
+
+    /// Deletes what is at `path`.
+    pub fn delete(&self, path: &str) -> Result<(), StoreError> {
+        self.order(&Method::DELETE, path)
+    }
+
+    fn order(&self, method: &Method, path: &str) -> Result<(), StoreError> {
+        let response = self.call(method, path, SendBody::none())?;
         if response.status().is_success() {
             return self.text(response).map(drop);
         }
-        Err(self.refused(&format!("POST {path}"), response))
+        Err(self.refused(&format!("{method} {path}"), response))
     }
 
     /// Posts a tar of unknown length to `path`; gives the engine's answer.

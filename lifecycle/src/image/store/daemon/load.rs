@@ -57,15 +57,21 @@ impl Archive {
     }
 }
 
-fn add(tar: &mut tar::Builder<impl Write>, name: &str, size: u64, content: impl Read) -> io::Result<()> {
+/// Adds a file of that name and size.
+pub fn add(tar: &mut tar::Builder<impl Write>, name: &str, size: u64, content: impl Read) -> io::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_size(size);
     header.set_mode(0o644);
     tar.append_data(&mut header, name, content)
 }
 
-/// What the engine answered to a load that it could not carry out; `None` when it did.
+/// What the engine answered to a load that it could not carry out; `None` when it did. A containerd
+/// image store that has an image and cannot unpack it says so in passing.
 pub fn failure(answer: &str) -> Option<String> {
     let lines = answer.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    lines.into_iter().find_map(|line| line["error"].as_str().map(str::to_owned))
+    let why = |line: serde_json::Value| {
+        let passing = line["stream"].as_str().filter(|text| text.starts_with("Error unpacking image"));
+        line["error"].as_str().or(passing).map(|text| text.trim().to_owned())
+    };
+    lines.into_iter().find_map(why)
 }

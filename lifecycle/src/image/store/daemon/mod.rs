@@ -3,6 +3,7 @@
 //! It has no blobs: layers go in and come out as plain tars, nothing is compressed, and an image is
 //! known by its ID. What is new is kept in files of a temporary directory until the image is saved.
 
+mod content;
 pub mod engine;
 mod fetch;
 mod inspect;
@@ -19,6 +20,7 @@ use super::{Encoding, ImageStore, LayerSink, StoreError};
 use crate::digest::{DiffId, Digest};
 use crate::image::{Descriptor, Image, Layer, Origin, Saved};
 use crate::reference::{ImageName, Reference};
+use content::Partial;
 use engine::Engine;
 use inspect::{Inspected, Step};
 use load::Archive;
@@ -115,7 +117,7 @@ impl DaemonStore {
         image.layers.iter().enumerate().map(file).collect()
     }
 
-    fn load(&self, archive: &Archive) -> Result<(), StoreError> {
+    fn load(&self, write: impl FnOnce(LoadPipe) -> io::Result<()> + Send) -> Result<(), StoreError> {
         let failed = |source| StoreError::Io {
             action: "send an image to",
             what: "the Docker engine".to_owned(),
@@ -123,7 +125,7 @@ impl DaemonStore {
         };
         let (mut reader, writer) = io::pipe().map_err(failed)?;
         let (answer, written) = std::thread::scope(|scope| {
-            let writing = scope.spawn(|| archive.write(io::BufWriter::with_capacity(128 << 10, writer)));
+            let writing = scope.spawn(|| write(io::BufWriter::with_capacity(128 << 10, writer)));
             let answer = self.engine.upload("/images/load?quiet=1", &mut reader);
             drop(reader); // a writer that nobody reads must end
             (answer, writing.join())
@@ -135,7 +137,38 @@ impl DaemonStore {
             Some(why) => Err(StoreError::Refused(format!("the Docker engine did not load the image: {why}"))),
         }
     }
+
+    /// Gives a containerd image store only what it lacks of `image`, under no name yet; its ID there.
+    /// `None` where it must be given everything: it has nothing of it, does not say what it has, or
+    /// lost a blob meanwhile.
+    fn load_partial(&self, image: &Image) -> Option<Digest> {
+        if !self.containerd || !self.engine.tells_contents() {
+            return None;
+        }
+        let partial = Partial::of(&self.engine, image).ok()??;
+        let loaded = self.load(|out| partial.write(out));
+        let complete = loaded.and_then(|()| content::is_complete(&self.engine, partial.id()));
+        if matches!(complete, Ok(true)) {
+            return Some(partial.id());
+        }
+        // Under another ID than the whole image will have; if it stays, the engine prunes it.
+        let _ = self.engine.delete(&format!("/images/{}", partial.id()));
+        None
+    }
+
+    fn tag(&self, id: Digest, names: &[ImageName]) -> Result<(), StoreError> {
+        for name in names {
+            let ImageName::Reference(reference) = name else { continue };
+            let tag = reference.tag.as_deref().unwrap_or("latest");
+            let repository = format!("{}/{}", reference.registry, reference.repository);
+            self.engine.post(&format!("/images/{id}/tag?repo={repository}&tag={tag}"))?;
+        }
+        Ok(())
+    }
 }
+
+/// Where an archive is written while the engine reads it.
+type LoadPipe = io::BufWriter<io::PipeWriter>;
 
 impl ImageStore for DaemonStore {
     fn find(&self, name: &ImageName) -> Result<Option<Image>, StoreError> {
@@ -174,9 +207,14 @@ impl ImageStore for DaemonStore {
     fn save(&self, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError> {
         let config = image.config.to_json();
         let image_id = Digest::of(config.as_bytes());
-        let tags: Result<Vec<String>, StoreError> = names.iter().map(tag).collect();
+        let tags: Vec<String> = names.iter().map(tag).collect::<Result<_, _>>()?;
+        if let Some(image_id) = self.load_partial(image) {
+            self.tag(image_id, names)?;
+            return Ok(Saved { digest: None, manifest_size: None, image_id });
+        }
         let layers = self.files(image)?;
-        self.load(&Archive { config, config_hex: image_id.hex(), layers, tags: tags? })?;
+        let archive = Archive { config, config_hex: image_id.hex(), layers, tags };
+        self.load(|out| archive.write(out))?;
         let first = names
             .first()
             .ok_or_else(|| StoreError::Refused("an image needs a name to be saved".to_owned()))?;
