@@ -66,6 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         output: Output::default(),
         platform: format!("linux/{}", std::env::consts::ARCH),
         log: &|event: Event<'_>| drop(writeln!(io::stderr(), "[{:?}] {event:?}", start.elapsed())),
+        make_ready: &|| Ok(()),
     };
     let given = Arguments::default();
     let permitted = permit(parse(dockerfile, &std::fs::read(dockerfile)?)?, Target::Run, &given)?;

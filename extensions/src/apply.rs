@@ -21,7 +21,9 @@ pub use event::Event;
 pub use operation::OperationError;
 pub use run::{MountError, Output, RunError};
 pub use session::Session;
-pub use settings::{Application, ApplyError, BaseImage, Compress, Outcome, Purpose, Settings, StepResult};
+pub use settings::{
+    Application, ApplyError, BaseImage, Compress, NotReady, Outcome, Purpose, Settings, StepResult,
+};
 pub use transfer::{Fetch, Fetched, TransferError};
 pub use users::{Credentials, UserError, credentials};
 

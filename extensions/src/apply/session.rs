@@ -36,11 +36,13 @@ pub struct Session<'s> {
     baseline: Option<Tree>,
     furnished: Option<Furnished>,
     layers: u32,
+    is_ready: bool,
 }
 
 /// A layer of the cache that is to be replayed.
 struct Pending {
     instruction: String,
+    line: usize,
     blob: std::fs::File,
     compression: Compression,
     mtimes: Mtimes,
@@ -103,6 +105,7 @@ impl<'s> Session<'s> {
             baseline: None,
             furnished: None,
             layers: 0,
+            is_ready: false,
         }
     }
 
@@ -188,10 +191,11 @@ impl<'s> Session<'s> {
             && let Some(hit) = cache.find(&chain.key)
         {
             (self.settings.log)(Event::Hit(text));
-            return Ok(Step::Finished(self.take_hit(text, hit)));
+            return Ok(Step::Finished(self.take_hit(instruction, hit)));
         }
         chain.is_hitting = false;
         (self.settings.log)(Event::Miss(text));
+        self.make_ready(text, instruction.span.line)?;
         self.replay_pending()?;
         let key = Some(chain.key).filter(|_| self.settings.cache.is_some() && !chain.is_volatile);
         let is_blob_wanted = key.is_some() || self.settings.purpose == Purpose::Layers;
@@ -213,13 +217,27 @@ impl<'s> Session<'s> {
         })
     }
 
-    fn take_hit(&mut self, text: &str, hit: Hit) -> Finished {
+    /// Has the root made ready before it is touched for the first time.
+    fn make_ready(&mut self, instruction: &str, line: usize) -> Result<(), ApplyError> {
+        if !self.is_ready {
+            (self.settings.make_ready)().map_err(|error| ApplyError::NotReady {
+                instruction: instruction.to_owned(),
+                line,
+                error,
+            })?;
+            self.is_ready = true;
+        }
+        Ok(())
+    }
+
+    fn take_hit(&mut self, instruction: &Instruction, hit: Hit) -> Finished {
         let Hit { record, layer } = hit;
         let (Some(layer), Some(found)) = (record.layer, layer) else {
             return Finished::without_layer(Outcome::Cached);
         };
         self.pending.push(Pending {
-            instruction: text.to_owned(),
+            instruction: instruction.original.clone(),
+            line: instruction.span.line,
             blob: found.blob,
             compression: layer.compression,
             mtimes: found.mtimes,
@@ -338,15 +356,14 @@ impl<'s> Session<'s> {
 
     /// Applies the layers of the cache that the root does not have yet.
     fn replay_pending(&mut self) -> Result<(), ApplyError> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
+        let pending = std::mem::take(&mut self.pending);
+        let Some(first) = pending.first() else { return Ok(()) };
+        self.make_ready(&first.instruction, first.line)?;
         self.baseline = None;
         let ignore = self.ignore()?;
         let root = self.settings.root;
         let rules = Unpack { root, guard: Guard::new(&ignore), owner: None, limits: Limits::default() };
-        for pending in std::mem::take(&mut self.pending) {
-            let Pending { instruction, blob, compression, mtimes } = pending;
+        for Pending { instruction, blob, compression, mtimes, .. } in pending {
             (self.settings.log)(Event::Replaying(&instruction));
             let done = capture::decompress(blob, compression)
                 .map_err(|error| UnpackError::Read(error.into()))

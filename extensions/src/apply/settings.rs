@@ -58,7 +58,12 @@ pub struct Settings<'s> {
     pub platform: String,
     /// Told what happens.
     pub log: &'s dyn Fn(Event<'_>),
+    /// Called once, before anything is done to the root: makes it ready, or says why nothing may be done.
+    pub make_ready: &'s dyn Fn() -> Result<(), NotReady>,
 }
+
+/// Why nothing may be done to a root.
+pub type NotReady = Box<dyn std::error::Error + Send + Sync>;
 
 /// The image that a session starts from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -123,6 +128,17 @@ pub enum ApplyError {
         /// Why.
         #[source]
         error: Box<OperationError>,
+    },
+    /// The root is not ready for what has to be done to it.
+    #[error("{instruction} on line {line} has to be carried out: {error}")]
+    NotReady {
+        /// The instruction's text.
+        instruction: String,
+        /// Its line.
+        line: usize,
+        /// Why.
+        #[source]
+        error: NotReady,
     },
     /// The root cannot be scanned.
     #[error(transparent)]

@@ -60,6 +60,8 @@ pub(super) struct Scene {
     pub(super) ignore: Vec<PathBuf>,
     pub(super) purpose: Purpose,
     pub(super) ttl: Option<Duration>,
+    /// Whether the root is not made ready when it is asked for.
+    pub(super) is_closed: bool,
 }
 
 /// What a session did.
@@ -92,6 +94,7 @@ impl Scene {
             ignore: Vec::new(),
             purpose: Purpose::Layers,
             ttl: None,
+            is_closed: false,
         }
     }
 
@@ -157,6 +160,7 @@ impl Scene {
             output: Output { stdout: clone(), stderr: clone() },
             platform: "linux/amd64".to_owned(),
             log: &tell,
+            make_ready: &|| if self.is_closed { Err("closed".into()) } else { Ok(()) },
         };
         let base = BaseImage { config: self.config.clone(), diff_ids: vec!["base".to_owned()] };
         let mut session = Session::new(settings, base);

@@ -74,6 +74,21 @@ fn a_second_build_executes_nothing_and_gives_the_same_layers() {
 }
 
 #[test]
+fn a_root_is_made_ready_only_for_what_is_not_in_the_cache() {
+    let Some(mut scene) = scene("a_root_is_made_ready_only_for_what_is_not_in_the_cache") else { return };
+    scene.is_closed = true;
+    let before = crate::testing::state(&scene.path("root"));
+    assert_eq!(scene.fails(LINES), "WORKDIR /w on line 3 has to be carried out: closed");
+    assert_eq!(crate::testing::state(&scene.path("root")), before);
+    scene.is_closed = false;
+    scene.apply(LINES).expect("first");
+    scene.is_closed = true;
+    assert_eq!(outcomes(&scene.apply(LINES).expect("second")), [C, C, C, C]);
+    scene.purpose = Purpose::Root;
+    assert_eq!(scene.fails(LINES), "WORKDIR /w on line 3 has to be carried out: closed");
+}
+
+#[test]
 fn a_replayed_root_is_the_built_one() {
     let Some(scene) = scene("a_replayed_root_is_the_built_one") else { return };
     let lines = "RUN mkfifo /p && ln -s p /l && chown -h 7:8 /l && mkdir /e && touch -d 1999-01-01 /e && rm /etc/group";
