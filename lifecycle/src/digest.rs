@@ -58,6 +58,15 @@ impl DiffId {
     }
 }
 
+/// Names a stack of layers, base first; `None` for no layers.
+///
+/// Spec: OCI image-spec config.md "Layer `ChainID`".
+pub fn chain_id(diff_ids: &[DiffId]) -> Option<Digest> {
+    let (first, above) = diff_ids.split_first()?;
+    let add = |chain: Digest, layer: &DiffId| Digest::of(format!("{chain} {layer}").as_bytes());
+    Some(above.iter().fold(first.digest(), add))
+}
+
 impl FromStr for Digest {
     type Err = DigestError;
 
@@ -185,6 +194,13 @@ mod tests {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
         assert!(format!("sha256:{}", "é".repeat(32)).parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn a_chain_is_named_by_all_its_layers() {
+        let [a, b] = [&b"a"[..], b"b"].map(|bytes| DiffId::new(Digest::of(bytes)));
+        assert_eq!((chain_id(&[]), chain_id(&[a])), (None, Some(a.digest())));
+        assert_eq!(chain_id(&[a, b]), Some(Digest::of(format!("{a} {b}").as_bytes())));
     }
 
     #[test]

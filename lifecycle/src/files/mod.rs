@@ -16,6 +16,7 @@ pub(crate) mod damage;
 pub mod data;
 pub mod extend_config;
 pub mod extension;
+pub mod footprints;
 pub mod group;
 pub mod labels;
 pub mod launch;

@@ -16,6 +16,7 @@ pub mod dir;
 mod disk;
 mod entries;
 mod extract;
+pub mod find;
 pub mod gzip;
 mod header;
 mod pack;

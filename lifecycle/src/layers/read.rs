@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::ops::Range;
 
 use super::header::{BLOCK, Format, padding};
 
@@ -160,6 +161,10 @@ fn entry(header: &tar::Header, flag: u8, size: u64, extensions: Extensions) -> i
         Some(value) => number(value).ok_or_else(|| damaged("a PAX record that is no number")),
         None => field.map_err(|_| damaged("a field that is no number")),
     };
+    // As in Go, nothing is zero: some tools leave out what they do not know.
+    let is_blank = |field: Range<usize>| header.as_bytes()[field].iter().all(|byte| matches!(byte, 0 | b' '));
+    let or_zero = |field: Range<usize>, value: io::Result<u64>| if is_blank(field) { Ok(0) } else { value };
+    let mode = if is_blank(100..108) { Ok(0) } else { header.mode() };
     let name = record(b"path").cloned().or(extensions.name);
     let link = record(b"linkpath").cloned().or(extensions.link);
     let name = name.unwrap_or_else(|| header.path_bytes().into_owned());
@@ -174,9 +179,9 @@ fn entry(header: &tar::Header, flag: u8, size: u64, extensions: Extensions) -> i
         flag,
         name,
         link: link.unwrap_or_else(|| header.link_name_bytes().map_or_else(Vec::new, Into::into)),
-        mode: header.mode().map_err(|_| damaged("a mode that is no number"))?,
-        uid: numeric(b"uid", header.uid())?,
-        gid: numeric(b"gid", header.gid())?,
+        mode: mode.map_err(|_| damaged("a mode that is no number"))?,
+        uid: numeric(b"uid", or_zero(108..116, header.uid()))?,
+        gid: numeric(b"gid", or_zero(116..124, header.gid()))?,
         size: if (b'1'..=b'6').contains(&flag) { 0 } else { size },
         device: (device(header.device_major()), device(header.device_minor())),
         records,
@@ -293,6 +298,19 @@ mod tests {
         let header = tar.len() - BLOCK;
         let error = next_entry(&mut &tar[..header]).expect_err("there is no entry");
         assert_eq!(error.to_string(), "an extension without an entry");
+    }
+
+    #[test]
+    fn numbers_that_are_left_out_are_zero() {
+        for blank in [0, b' '] {
+            let mut header = tar::Header::new_ustar();
+            header.set_path("name").expect("short");
+            header.set_size(0);
+            header.as_mut_bytes()[100..124].fill(blank);
+            header.set_cksum();
+            let entry = next_entry(&mut header.as_bytes().as_slice()).expect("a tar").expect("an entry");
+            assert_eq!((entry.mode, entry.uid, entry.gid), (0, 0, 0));
+        }
     }
 
     #[test]

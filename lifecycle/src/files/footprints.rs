@@ -1,0 +1,213 @@
+//! What image extensions do to the files of the run image they extend: evidence for later rebases.
+//!
+//! A file that an extension's layer overwrites or deletes hides the file of every later base. The
+//! extender writes the paths to a label of the extended image, the exporter keeps it on the app image,
+//! and the rebaser compares what both bases have there.
+//!
+//! Readings: spec-notes/decisions.md#footprints.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::json::{JsonError, go_json};
+
+/// The label.
+pub const LABEL: &str = "lifecycle.extension.footprints";
+
+/// The most bytes of paths that the label holds.
+const MAX_PATH_BYTES: usize = 64 << 10;
+
+/// The footprints of all extensions of an image: what the label holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Footprints {
+    /// The OCI `ChainID` of the base whose files `stale` is about: the one that was extended or, after a
+    /// rebase that compared files, the one put in its place. Another base means that nobody compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<Digest>,
+    /// What each extension did, in their order.
+    pub extensions: Vec<Footprint>,
+    /// How many paths are left out, because they are too many or not UTF-8.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub truncated: u64,
+    /// Paths at which an earlier rebase found that the base's file had changed.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub stale: BTreeSet<String>,
+}
+
+/// What the layers of one extension do to files that were there before. Paths are relative to the root.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Footprint {
+    /// The extension's ID.
+    pub extension: String,
+    /// How many paths they add.
+    pub added: u64,
+    /// The files that they overwrite.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub overwrites: BTreeSet<String>,
+    /// The paths that they delete, each with everything below it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub whiteouts: BTreeSet<String>,
+}
+
+impl Footprint {
+    /// The paths at which it hides files of the base.
+    pub fn shadowed(&self) -> impl Iterator<Item = &str> {
+        self.overwrites.union(&self.whiteouts).map(String::as_str)
+    }
+}
+
+impl Footprints {
+    /// Puts together the footprints of layers, base first. Of more paths than the label may hold the
+    /// shortest are kept, for that leaves out the fewest.
+    pub fn new(layers: impl IntoIterator<Item = Footprint>) -> Self {
+        let mut footprints = Self::default();
+        for layer in layers {
+            let known = footprints.extensions.iter_mut().find(|known| known.extension == layer.extension);
+            match known {
+                None => footprints.extensions.push(layer),
+                Some(known) => {
+                    known.added += layer.added;
+                    known.overwrites.extend(layer.overwrites);
+                    known.whiteouts.extend(layer.whiteouts);
+                }
+            }
+        }
+        footprints.truncate(MAX_PATH_BYTES);
+        footprints
+    }
+
+    fn truncate(&mut self, max_bytes: usize) {
+        let order = |path: &String| (path.len(), path.clone());
+        let mut paths: Vec<_> = self.sets().flat_map(|set| set.iter().map(order)).collect();
+        paths.sort_unstable();
+        let mut size = 0;
+        let mut is_too_much = |(length, _): &(usize, String)| {
+            size += length;
+            size > max_bytes
+        };
+        let end = paths.into_iter().find(|path| is_too_much(path));
+        let is_kept = |path: &String| is_exact(path) && end.as_ref().is_none_or(|end| order(path) < *end);
+        let mut truncated = 0;
+        for set in self.sets() {
+            let count = set.len();
+            set.retain(is_kept);
+            truncated += (count - set.len()) as u64;
+        }
+        self.truncated += truncated;
+    }
+
+    fn sets(&mut self) -> impl Iterator<Item = &mut BTreeSet<String>> {
+        self.extensions.iter_mut().flat_map(|one| [&mut one.overwrites, &mut one.whiteouts])
+    }
+
+    /// Reads the label's value. Fails when it is not what [`Self::to_label`] writes.
+    pub fn parse(text: &str) -> Result<Self, JsonError> {
+        serde_json::from_str(text)
+    }
+
+    /// The label's value.
+    pub fn to_label(&self) -> String {
+        go_json(self)
+    }
+
+    /// All paths at which a file of the base is hidden.
+    pub fn shadowed(&self) -> BTreeSet<&str> {
+        self.extensions.iter().flat_map(Footprint::shadowed).collect()
+    }
+
+    /// The extensions that hide the file at `path`.
+    pub fn extensions_at(&self, path: &str) -> Vec<&str> {
+        let hides = |one: &&Footprint| one.overwrites.contains(path) || one.whiteouts.contains(path);
+        self.extensions.iter().filter(hides).map(|one| one.extension.as_str()).collect()
+    }
+}
+
+/// Whether a path is the file's very name: bytes that are not UTF-8 were replaced by this character.
+fn is_exact(path: &str) -> bool {
+    !path.contains(char::REPLACEMENT_CHARACTER)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn footprint(extension: &str, overwrites: &[&str], whiteouts: &[&str]) -> Footprint {
+        let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        let (overwrites, whiteouts) = (set(overwrites), set(whiteouts));
+        Footprint { extension: extension.to_owned(), added: 1, overwrites, whiteouts }
+    }
+
+    #[test]
+    fn layers_of_one_extension_are_one_footprint() {
+        let layers =
+            [footprint("a", &["x"], &[]), footprint("b", &["x"], &["y"]), footprint("a", &["z"], &["x"])];
+        let all = Footprints::new(layers);
+        let mut first = footprint("a", &["x", "z"], &["x"]);
+        first.added = 2;
+        assert_eq!(all.extensions, [first, footprint("b", &["x"], &["y"])]);
+        assert_eq!(all.shadowed().into_iter().collect::<Vec<_>>(), ["x", "y", "z"]);
+        assert_eq!((all.extensions_at("x"), all.extensions_at("y")), (vec!["a", "b"], vec!["b"]));
+        assert_eq!((all.extensions_at("none"), all.truncated), (vec![], 0));
+    }
+
+    #[test]
+    fn the_label_has_only_what_there_is() {
+        let all = Footprints::new([footprint("a", &["etc/passwd"], &[])]);
+        assert_eq!(
+            all.to_label(),
+            r#"{"extensions":[{"extension":"a","added":1,"overwrites":["etc/passwd"]}]}"#
+        );
+        assert_eq!(Footprints::parse(r#"{"later":1}"#).expect("JSON"), Footprints::default());
+        assert!(Footprints::parse("7").is_err() && Footprints::parse(r#"{"truncated":-1}"#).is_err());
+    }
+
+    #[test]
+    fn names_that_are_not_exact_are_counted_and_left_out() {
+        let all = Footprints::new([footprint("a", &["a\u{fffd}", "b"], &[])]);
+        assert_eq!((all.truncated, all.shadowed().len()), (1, 1));
+    }
+
+    #[test]
+    fn too_many_paths_lose_their_longest() {
+        let long: Vec<String> = (0..3000).map(|at| format!("usr/share/doc/some-package/{at:04}")).collect();
+        let mut paths: Vec<&str> = long.iter().map(String::as_str).collect();
+        paths.extend(["etc/passwd", "var/lib/dpkg/status"]);
+        let all = Footprints::new([footprint("a", &paths, &[])]);
+        let kept = all.shadowed();
+        assert!(kept.contains("etc/passwd") && kept.contains("var/lib/dpkg/status"));
+        assert!(kept.contains(paths[0]) && !kept.contains(paths[2999]));
+        assert_eq!(kept.len() as u64 + all.truncated, 3002);
+        assert!(all.to_label().len() < 100_000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_label_is_small_honest_and_read_as_it_was_written(
+            paths in proptest::collection::btree_set("[a-z]{1,40}", 0..60), max in 1_usize..900,
+        ) {
+            let count = paths.len() as u64;
+            let mut all = Footprints::default();
+            all.extensions.push(Footprint { overwrites: paths, ..Footprint::default() });
+            all.truncate(max);
+            let kept = all.shadowed();
+            prop_assert_eq!(kept.len() as u64 + all.truncated, count);
+            prop_assert!(kept.iter().map(|path| path.len()).sum::<usize>() <= max);
+            prop_assert_eq!(Footprints::parse(&all.to_label()).expect("our own"), all);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,200}") {
+            let _ = Footprints::parse(&text);
+        }
+    }
+}
