@@ -261,9 +261,9 @@ inputs! {
         [flag(Analyzer), flag(Detector), flag(Restorer), flag(Builder), flag(Extender), flag(Exporter),
          flag(Creator), flag(Rebaser)],
         "Show the version and exit.";
-    APP_DIR_GUARD = "", "CNB_APP_DIR_GUARD", Text, Text("enforce"),
+    APP_DIR_GUARD = "", "CNB_APP_DIR_GUARD", Text, Text("warn"),
         [variable(Detector)],
-        "What to do when an extension writes to the application directory: enforce, warn or off.";
+        "What to do when an extension writes to the application directory: warn, enforce or off.";
     EXEC_ENV = "", "CNB_EXEC_ENV", Text, Text("production"),
         [variable(Detector), variable(Restorer), variable(Builder), variable(Extender), variable(Exporter),
          variable(Creator)],
@@ -275,6 +275,9 @@ inputs! {
     LAYER_COMPRESSION = "", "CNB_LAYER_COMPRESSION", Text, Text("gzip"),
         [variable(Exporter), variable(Creator)],
         "How the layers of the app image are compressed: gzip or zstd.";
+    REBASE_SHADOW = "", "CNB_REBASE_SHADOW", Text, Text("warn"),
+        [variable(Rebaser)],
+        "What to do when extensions hide files that the new run image has changed: warn, fail or off.";
     SOURCE_DATE_EPOCH = "", "SOURCE_DATE_EPOCH", Text, Nothing,
         [variable(Exporter), variable(Creator)],
         "Creation time of the app image, in seconds since 1970; from Platform API 0.9.";

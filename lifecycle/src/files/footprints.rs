@@ -6,7 +6,7 @@
 //!
 //! Readings: spec-notes/decisions.md#footprints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ use crate::json::{JsonError, go_json};
 
 /// The label.
 pub const LABEL: &str = "lifecycle.extension.footprints";
+
+/// The file beside an extended run image in which the extender says what each new layer does.
+pub const FILE: &str = "footprints.json";
 
 /// The most bytes of paths that the label holds.
 const MAX_PATH_BYTES: usize = 64 << 10;
@@ -53,6 +56,28 @@ pub struct Footprint {
     pub whiteouts: BTreeSet<String>,
 }
 
+/// One layer, as [`FILE`] has it.
+#[derive(Deserialize)]
+struct LayerFootprint {
+    extension: String,
+    footprint: Effect,
+}
+
+#[derive(Deserialize)]
+struct Effect {
+    added: u64,
+    /// With digests of what was there, where the extender knows them. It may not have been the base's.
+    overwrites: BTreeMap<String, Option<String>>,
+    whiteouts: BTreeSet<String>,
+}
+
+impl From<LayerFootprint> for Footprint {
+    fn from(LayerFootprint { extension, footprint }: LayerFootprint) -> Self {
+        let Effect { added, overwrites, whiteouts } = footprint;
+        Self { extension, added, overwrites: overwrites.into_keys().collect(), whiteouts }
+    }
+}
+
 impl Footprint {
     /// The paths at which it hides files of the base.
     pub fn shadowed(&self) -> impl Iterator<Item = &str> {
@@ -78,6 +103,12 @@ impl Footprints {
         }
         footprints.truncate(MAX_PATH_BYTES);
         footprints
+    }
+
+    /// Reads what the extender wrote, layers base first. Fails when it is not that.
+    pub fn of_layers(text: &str) -> Result<Self, JsonError> {
+        let layers: Vec<LayerFootprint> = serde_json::from_str(text)?;
+        Ok(Self::new(layers.into_iter().map(Footprint::from)))
     }
 
     fn truncate(&mut self, max_bytes: usize) {
@@ -161,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn what_the_extender_wrote_is_read() {
+        let text = r#"[{"diff_id":"sha256:1","extension":"a","instruction":"RUN x","footprint":
+            {"added":1,"overwrites":{"x":null,"y":"00"},"whiteouts":["z"]}}]"#;
+        let all = Footprints::of_layers(text).expect("the extender's");
+        assert_eq!(all.extensions, [footprint("a", &["x", "y"], &["z"])]);
+        assert!(Footprints::of_layers("{}").is_err() && Footprints::of_layers("[{}]").is_err());
+    }
+
+    #[test]
     fn the_label_has_only_what_there_is() {
         let all = Footprints::new([footprint("a", &["etc/passwd"], &[])]);
         assert_eq!(
@@ -207,7 +247,7 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,200}") {
-            let _ = Footprints::parse(&text);
+            let _ = (Footprints::parse(&text), Footprints::of_layers(&text));
         }
     }
 }

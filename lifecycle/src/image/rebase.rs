@@ -57,6 +57,8 @@ pub struct Rebased {
     pub image: Image,
     /// What would have failed without [`Force::Yes`].
     pub warnings: Vec<String>,
+    /// How many layers of the app image were its old base's.
+    pub old_base: usize,
 }
 
 /// Why an image cannot be rebased.
@@ -148,7 +150,7 @@ pub fn rebase(request: &Rebase<'_>) -> Result<Rebased, RebaseError> {
     sync_labels(request, &mut image);
     image.config.set_label(labels::LIFECYCLE_METADATA, &metadata);
     image.name = None;
-    Ok(Rebased { image, warnings })
+    Ok(Rebased { image, warnings, old_base: count })
 }
 
 /// The run images that an app image names: from Platform API 0.12 those of `runImage`, else those of

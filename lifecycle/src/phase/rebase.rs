@@ -3,6 +3,8 @@
 //! Whoever calls must have made sure that the report can be written (`files::reserve`): once an image
 //! is saved, there is no way back. Spec: platform.md "rebaser".
 
+mod shadow;
+
 use crate::api::PlatformApi;
 use crate::files::report::Report;
 use crate::files::run::RunImageError;
@@ -12,6 +14,8 @@ use crate::image::store::{ImageStore, StoreError};
 use crate::log::Log;
 use crate::phase::save::save;
 use crate::reference::{ImageName, Reference, ReferenceError};
+
+pub use shadow::ShadowCheck;
 
 /// What is rebased, onto what, and where it goes.
 #[derive(Clone, Copy)]
@@ -28,6 +32,8 @@ pub struct Inputs<'a> {
     pub platform: PlatformApi,
     /// Whether to go on where a check says no.
     pub force: Force,
+    /// What happens when extensions hide files that the new run image has changed.
+    pub shadow: ShadowCheck,
 }
 
 /// Why an image was not rebased. Nothing has been saved.
@@ -51,6 +57,9 @@ pub enum RebaseError {
     /// The images do not allow it.
     #[error(transparent)]
     Rebase(#[from] rebase::RebaseError),
+    /// Extensions hide files that the new run image has changed, or nobody can tell.
+    #[error("{}", .0.join("; "))]
+    Shadow(Vec<String>),
     /// Reading or saving an image failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,9 +75,18 @@ pub fn rebase(inputs: &Inputs<'_>, log: &Log) -> Result<Report, RebaseError> {
     };
     let (platform, force) = (inputs.platform, inputs.force);
     let request = Rebase { app: &app, base: &base, base_name: &base_name, platform, force };
-    let rebased = rebase::rebase(&request)?;
+    let mut rebased = rebase::rebase(&request)?;
     for warning in &rebased.warnings {
         log.warn(warning);
+    }
+    if inputs.shadow != ShadowCheck::Off {
+        let found = shadow::check(inputs.store, &app, &base, &mut rebased);
+        if !found.is_empty() && inputs.shadow == ShadowCheck::Fail && force == Force::No {
+            return Err(RebaseError::Shadow(found));
+        }
+        for warning in &found {
+            log.warn(warning);
+        }
     }
     let names: Vec<ImageName> = inputs.images.iter().cloned().map(ImageName::Reference).collect();
     let image = save(inputs.store, &rebased.image, &names, log)?;

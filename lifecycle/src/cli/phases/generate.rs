@@ -2,7 +2,7 @@
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::phases::around::Around;
-use crate::cli::values::Inputs;
+use crate::cli::values::{InputError, Inputs};
 use crate::cli::{inputs, setup};
 use crate::files;
 use crate::files::analyzed::Analyzed;
@@ -45,17 +45,23 @@ pub fn generate(
     generate_phase(&generate, log).map_err(|error| {
         let guarded = matches!(error, GenerateError::AppChanged { .. });
         let failure = Failure::new(Exit::from(&error), "generate", error);
-        if guarded { failure.hint("CNB_APP_DIR_GUARD=warn makes this a warning.") } else { failure }
+        if guarded {
+            failure.hint("CNB_APP_DIR_GUARD=enforce asks for this; without it, it is a warning.")
+        } else {
+            failure
+        }
     })
 }
 
 fn app_dir_guard(inputs: &Inputs) -> Result<AppDirGuard, Failure> {
     match inputs.text(inputs::APP_DIR_GUARD).unwrap_or_default().as_str() {
-        "" | "enforce" => Ok(AppDirGuard::Enforce),
-        "warn" => Ok(AppDirGuard::Warn),
+        "" | "warn" => Ok(AppDirGuard::Warn),
+        "enforce" => Ok(AppDirGuard::Enforce),
         "off" => Ok(AppDirGuard::Off),
-        other => {
-            let error = format!("CNB_APP_DIR_GUARD={other} is not one of enforce, warn, off");
+        _ => {
+            let (name, value) =
+                (inputs::APP_DIR_GUARD.name(), inputs.text(inputs::APP_DIR_GUARD).unwrap_or_default());
+            let error = InputError::Value { name, value, wanted: "warn, enforce or off" };
             Err(Failure::new(Exit::Arguments, "resolve inputs", error))
         }
     }

@@ -8,8 +8,11 @@ use crate::files::report::Report;
 use crate::image::rebase::Force;
 use crate::image::store::ImageStore;
 use crate::log::Log;
-use crate::phase::rebase;
+use crate::phase::rebase::{self, RebaseError, ShadowCheck};
 use crate::reference::{Reference, StoreKind};
+
+/// What to do about files that stay hidden.
+const SHADOW_HINT: &str = "Build the image again on the new run image, or rebase it as it is with -force or CNB_REBASE_SHADOW=warn.";
 
 /// What a rebase is told, owned.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub struct RebaseInputs {
     images: Vec<Reference>,
     run_image: Option<String>,
     force: Force,
+    shadow: ShadowCheck,
 }
 
 impl RebaseInputs {
@@ -28,7 +32,7 @@ impl RebaseInputs {
         let previous = inputs.text(inputs::PREVIOUS_IMAGE).map(|name| Reference::parse(&name));
         let app = previous.transpose().map_err(invalid)?.unwrap_or_else(|| images[0].clone());
         let force = if inputs.switch(inputs::FORCE) { Force::Yes } else { Force::No };
-        Ok(Self { app, images, run_image: run_image(inputs)?, force })
+        Ok(Self { app, images, run_image: run_image(inputs)?, force, shadow: shadow(inputs)? })
     }
 
     /// Runs the rebase and writes the report, for which there is a place before anything is saved.
@@ -46,11 +50,31 @@ impl RebaseInputs {
                 run_image: self.run_image.as_deref(),
                 platform: inputs.api,
                 force: self.force,
+                shadow: self.shadow,
             },
             log,
         );
-        let rebased = rebased.map_err(|error| Failure::new(Exit::Rebase, "rebase", error))?;
+        let rebased = rebased.map_err(|error| {
+            let shadowed = matches!(error, RebaseError::Shadow(_));
+            let failure = Failure::new(Exit::Rebase, "rebase", error);
+            if shadowed { failure.hint(SHADOW_HINT) } else { failure }
+        })?;
         report.write(&rebased.to_toml()).map_err(failed)
+    }
+}
+
+/// What happens when extensions hide files that the new run image has changed.
+fn shadow(inputs: &Inputs) -> Result<ShadowCheck, Failure> {
+    let text = inputs.text(inputs::REBASE_SHADOW).unwrap_or_default();
+    match text.as_str() {
+        "" | "warn" => Ok(ShadowCheck::Warn),
+        "fail" => Ok(ShadowCheck::Fail),
+        "off" => Ok(ShadowCheck::Off),
+        _ => {
+            let name = inputs::REBASE_SHADOW.name();
+            let error = InputError::Value { name, value: text, wanted: "warn, fail or off" };
+            Err(Failure::new(Exit::Arguments, "resolve inputs", error))
+        }
     }
 }
 

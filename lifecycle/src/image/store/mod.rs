@@ -56,6 +56,11 @@ pub trait ImageStore: Sync {
     /// its end (the last read fails on a mismatch).
     fn open_layer(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, StoreError>;
 
+    /// Tells which layers will be opened, for stores that give several at the price of one.
+    fn fetch_ahead(&self, _layers: &[Layer]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// A name as users find the image under it: in the log and in `report.toml`.
     fn shown(&self, name: &ImageName) -> String {
         name.to_string()

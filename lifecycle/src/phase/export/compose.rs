@@ -9,9 +9,10 @@ use super::content::{BuildpackDirs, Content, Item, Part};
 use super::extended::Extended;
 use super::{Export, ExportError, labels as build_label};
 use crate::cache::CacheError;
-use crate::digest::DiffId;
+use crate::digest::{DiffId, Digest, chain_id};
 use crate::files::build_toml::BuildFile;
 use crate::files::data::{self, Json};
+use crate::files::footprints::{self, Footprints};
 use crate::files::labels::{
     self, BuildpackLayers, LayerMetadata, LayerSha, LifecycleMetadata, RunImageMetadata, StoreMetadata,
 };
@@ -31,8 +32,13 @@ const LIFECYCLE_DIR: &str = "/cnb/lifecycle";
 const LAUNCHER: &str = "/cnb/lifecycle/launcher";
 
 /// Labels that are the lifecycle's alone. Readings: spec-notes/decisions.md, "Labels of buildpacks".
-const OWN_LABELS: [&str; 4] =
-    [labels::LIFECYCLE_METADATA, labels::BUILD_METADATA, labels::PROJECT_METADATA, labels::EXEC_ENV];
+const OWN_LABELS: [&str; 5] = [
+    labels::LIFECYCLE_METADATA,
+    labels::BUILD_METADATA,
+    labels::PROJECT_METADATA,
+    labels::EXEC_ENV,
+    footprints::LABEL,
+];
 
 /// A layer with what became of it.
 #[derive(Debug)]
@@ -89,6 +95,7 @@ impl Parts<'_> {
     ) -> Result<Image, ExportError> {
         let mut metadata = self.metadata(&base)?;
         let mut image = base;
+        let chain = chain_id(image.config.diff_ids());
         if let Some(extended) = self.extended {
             extended.configure(&mut image);
         }
@@ -109,6 +116,7 @@ impl Parts<'_> {
             }
         }
         self.label(&mut image.config, &metadata, log)?;
+        self.label_footprints(&mut image.config, chain, log);
         configure(self.inputs, &mut image.config, entrypoint, log);
         image.name = None;
         Ok(image)
@@ -222,6 +230,18 @@ impl Parts<'_> {
             add(labels::REBASABLE, extended.rebasable());
         }
         Ok(())
+    }
+}
+
+impl Parts<'_> {
+    /// Says what extensions did to files of `base`. A run image may itself have that label, about layers
+    /// that are no extensions here.
+    fn label_footprints(&self, config: &mut ImageConfig, base: Option<Digest>, log: &Log) {
+        config.remove_label(footprints::LABEL);
+        if let Some(found) = self.extended.and_then(Extended::footprints) {
+            log.info(format!("Adding label '{}'", footprints::LABEL));
+            config.set_label(footprints::LABEL, &Footprints { base, ..found.clone() }.to_label());
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::ExportError;
 use super::content::{Content, Item, Part};
+use crate::files;
+use crate::files::footprints::{self, Footprints};
 use crate::files::labels::REBASABLE;
 use crate::image::manifest::{Encoding, Platform};
 use crate::image::store::ImageStore;
@@ -24,6 +26,7 @@ use crate::reference::ImageName;
 pub struct Extended {
     image: Image,
     path: PathBuf,
+    footprints: Option<Footprints>,
 }
 
 /// Reads the only image below `<dir>/run`.
@@ -40,7 +43,17 @@ pub fn read(dir: &Path) -> Result<Extended, ExportError> {
     let found = store.find(&ImageName::Layout { path: path.clone(), digest: None });
     let image = found.map_err(|error| failed(chain(&error)))?;
     let image = image.ok_or_else(|| failed(format!("no image in `{}`", path.display())))?;
-    Ok(Extended { image, path })
+    let footprints = footprints(&path).map_err(failed)?;
+    Ok(Extended { image, path, footprints })
+}
+
+/// What the extender says about its layers; not all extenders do.
+fn footprints(layout: &Path) -> Result<Option<Footprints>, String> {
+    match files::read_text(&layout.join(footprints::FILE)) {
+        Ok(text) => Footprints::of_layers(&text).map(Some).map_err(|error| error.to_string()),
+        Err(cause) if cause.is_not_found() => Ok(None),
+        Err(cause) => Err(cause.to_string()),
+    }
 }
 
 impl Extended {
@@ -71,6 +84,11 @@ impl Extended {
     /// Gives `image`, the run image, the environment, user and labels that extensions left.
     pub fn configure(&self, image: &mut Image) {
         image.config.take_process(&self.image.config);
+    }
+
+    /// What the extensions' layers do to files of the run image, if that is known.
+    pub fn footprints(&self) -> Option<&Footprints> {
+        self.footprints.as_ref()
     }
 
     /// The value of the label `io.buildpacks.rebasable`: `true` only where the extender said so.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::PlatformApi;
 use crate::files::SpecFile;
+use crate::files::footprints::{self, Footprints};
 use crate::files::labels::{BUILD_METADATA, EXEC_ENV, LIFECYCLE_METADATA, PROJECT_METADATA, REBASABLE};
 use crate::log::Level;
 use crate::phase::world::{API, World, files, group, reference, threads};
@@ -420,6 +421,36 @@ fn extended_run_image_gives_its_layers_its_config_and_its_verdict() {
     assert_eq!(image.config.label(REBASABLE), Some("false"));
     assert_eq!(image.layers[0].diff_id, base.layers[0].diff_id);
     assert_eq!(lifecycle_label(&image)["runImage"]["topLayer"], base.layers[0].diff_id.to_string());
+    assert_eq!(image.config.label(footprints::LABEL), None, "this extender says nothing");
     std::fs::create_dir(world.path("extended/run/other")).expect("writable");
     run.refused("expected one image, found 2");
+}
+
+#[test]
+fn footprints_of_extensions_stay_on_the_image_and_are_nobody_elses() {
+    let world = World::new();
+    world.save_image("r.io/run", |image| image.config.set_label(footprints::LABEL, "another's"));
+    assert_eq!(Run::new(&world).ok().0.config.label(footprints::LABEL), None);
+    let base = world.image("r.io/run");
+    std::fs::create_dir_all(world.path("extended/run")).expect("writable");
+    std::fs::rename(world.path("layouts/r.io/run/latest"), world.path("extended/run/sha256:1"))
+        .expect("there");
+    world.save_image("r.io/run", |image| *image = base.clone());
+    let file = "extended/run/sha256:1/footprints.json";
+    world.write(
+        file,
+        r#"[{"extension":"e","footprint":{"added":1,"overwrites":{"a":null},"whiteouts":["b"]}}]"#,
+    );
+    let mut run = Run { extended: Some(world.path("extended")), ..Run::new(&world) };
+    let labels = format!("[[labels]]\nkey = '{}'\nvalue = 'mine'\n", footprints::LABEL);
+    run.build.labels = BuildMetadata::parse(&labels).expect("valid").labels;
+    let (image, log) = run.ok();
+    let label = Footprints::parse(image.config.label(footprints::LABEL).expect("a label")).expect("ours");
+    assert_eq!(label.base, Some(base.layers[0].diff_id.digest()));
+    assert_eq!(label.extensions_at("a"), label.extensions_at("b"));
+    assert!(
+        log.contains("Ignoring label") && !image.config.label(footprints::LABEL).unwrap().contains("mine")
+    );
+    world.write(file, "[{}]");
+    run.refused("extended run image in");
 }

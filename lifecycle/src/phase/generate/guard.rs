@@ -18,11 +18,11 @@ const MAX_NAMED: usize = 10;
 /// What happens when an extension writes to the application directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AppDirGuard {
-    /// The build fails.
-    #[default]
-    Enforce,
     /// The user is told.
+    #[default]
     Warn,
+    /// The build fails.
+    Enforce,
     /// Nobody looks.
     Off,
 }

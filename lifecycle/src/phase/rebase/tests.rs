@@ -78,7 +78,8 @@ impl World {
         let images: Vec<Reference> = images.iter().copied().map(reference).collect();
         let (store, app) = (&self.store, &reference(app));
         let (platform, force) = (API, Force::No);
-        let inputs = Inputs { store, app, images: &images, run_image, platform, force };
+        let shadow = ShadowCheck::Warn;
+        let inputs = Inputs { store, app, images: &images, run_image, platform, force, shadow };
         (rebase(&inputs, &log), text.text())
     }
 }

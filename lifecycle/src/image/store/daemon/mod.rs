@@ -187,6 +187,16 @@ impl ImageStore for DaemonStore {
         Ok(Box::new(fetch::open(&path)?))
     }
 
+    fn fetch_ahead(&self, layers: &[Layer]) -> Result<(), StoreError> {
+        let mut wanted: BTreeMap<Digest, Vec<DiffId>> = BTreeMap::new();
+        for layer in layers {
+            if let Some(id) = source(layer) {
+                wanted.entry(id).or_default().push(layer.diff_id);
+            }
+        }
+        wanted.into_iter().try_for_each(|(id, diff_ids)| self.fetch(id, &diff_ids).map(drop))
+    }
+
     fn encoding(&self) -> Encoding {
         Encoding::Tar
     }
