@@ -19,6 +19,37 @@ pub fn rfc3339(seconds: i64) -> Option<String> {
     Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
+/// Seconds since 1970 of a time as HTTP headers write it, `Wed, 21 Oct 2015 07:28:00 GMT`; `None` for
+/// any other form. Spec: RFC 9110 section 5.6.7.
+pub fn from_http(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let words: Vec<&str> = text.split(' ').collect();
+    let [_, day, month, year, clock, "GMT"] = words.as_slice() else { return None };
+    let number = |text: &str, range: std::ops::RangeInclusive<i64>| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && range.contains(number))
+    };
+    let month = MONTHS.iter().zip(1..).find_map(|(name, number)| (name == month).then_some(number))?;
+    let (day, year) = (number(day, 1..=31)?, number(year, 1970..=9999)?);
+    let clock: Vec<&str> = clock.split(':').collect();
+    let [hour, minute, second] = clock.as_slice() else { return None };
+    let seconds = number(hour, 0..=23)? * 3600 + number(minute, 0..=59)? * 60 + number(second, 0..=60)?;
+    Some(days(year, month, day) * DAY + seconds)
+}
+
+/// The day counted from 1970-01-01 of a date: what [`date`] is undone by.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let from_march = (month + 9) % 12;
+    365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (153 * from_march + 2) / 5
+        + day
+        - 1
+        - 719_468
+}
+
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
 ///
 /// Years are counted from March, so that the day that some lack comes last; 400 of them always
@@ -73,6 +104,24 @@ mod tests {
                 "{next:?}"
             );
             before = next;
+        }
+    }
+
+    #[test]
+    fn times_of_http_are_read() {
+        assert_eq!(from_http("Wed, 21 Oct 2015 07:28:00 GMT"), Some(1_445_412_480));
+        assert_eq!(from_http("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        for text in [
+            "",
+            "Wed, 21 Oct 2015 07:28:00",
+            "Wed, 21 Okt 2015 07:28:00 GMT",
+            "Wed, +1 Oct 2015 07:28:00 GMT",
+        ] {
+            assert_eq!(from_http(text), None, "{text}");
+        }
+        for day in (0..2_932_896).step_by(11) {
+            let (year, month, day_of_month) = date(day);
+            assert_eq!(days(year, month, day_of_month), day);
         }
     }
 }

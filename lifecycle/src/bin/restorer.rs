@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use lifecycle::cli::exit::Failure;
 use lifecycle::cli::inputs::{self, Phase};
-use lifecycle::cli::phases::restore::{RestoreInputs, RunImageInputs};
+use lifecycle::cli::phases::restore::{ImageInputs, RestoreInputs};
 use lifecycle::cli::values::Inputs;
 use lifecycle::cli::{self, setup};
 use lifecycle::files::analyzed::Analyzed;
@@ -18,15 +18,14 @@ fn main() -> ExitCode {
 fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let user = setup::owner(inputs)?;
     let mut analyzed = analyzed(inputs, log)?;
-    let run_image = RunImageInputs::new(inputs, &analyzed, log)?;
+    let images = ImageInputs::new(inputs, &analyzed, log)?;
     let cache = setup::CachePlace::find(inputs, log)?;
-    setup::give_up_privileges(inputs, user, &[inputs::LAYERS, inputs::CACHE_DIR], log)?;
+    let base_dir = images.make_base_dir(&analyzed, log);
+    setup::give_up_privileges_and(inputs, user, &[inputs::LAYERS, inputs::CACHE_DIR], base_dir, log)?;
     let cache = cache.open(log);
     let group: Group = setup::read(inputs, inputs::GROUP, "detector")?;
     setup::check_apis(&group.group)?;
-    if let Some(run_image) = run_image {
-        run_image.run(inputs, &group, &mut analyzed, log)?;
-    }
+    images.run(inputs, &group, &mut analyzed, log)?;
     RestoreInputs::new(inputs).run(&group, &analyzed.metadata, cache.as_deref(), log)
 }
 

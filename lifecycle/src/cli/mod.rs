@@ -4,6 +4,7 @@
 //! every phase what platforms rely on: the Platform API is judged before anything else, then the
 //! flags are parsed, then the log begins, then the inputs are put together.
 
+pub mod container;
 pub mod exit;
 pub mod experimental;
 pub mod flags;

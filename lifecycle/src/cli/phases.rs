@@ -6,6 +6,7 @@ pub mod around;
 pub mod build;
 pub mod detect;
 pub mod export;
+pub mod extend;
 pub mod generate;
 pub mod rebase;
 pub mod restore;

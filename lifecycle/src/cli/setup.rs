@@ -32,8 +32,19 @@ pub fn owner(inputs: &Inputs) -> Result<Owner, Failure> {
 
 /// Gives the directories of `inputs` to `user` where they must be, and becomes that user.
 pub fn give_up_privileges(inputs: &Inputs, user: Owner, dirs: &[&Input], log: &Log) -> Result<(), Failure> {
+    give_up_privileges_and(inputs, user, dirs, None, log)
+}
+
+/// The same, and gives `further`, a directory that no input names.
+pub fn give_up_privileges_and(
+    inputs: &Inputs,
+    user: Owner,
+    dirs: &[&Input],
+    further: Option<PathBuf>,
+    log: &Log,
+) -> Result<(), Failure> {
     log.debug("Ensuring privileges...");
-    let dirs: Vec<_> = dirs.iter().filter_map(|input| inputs.path(input)).collect();
+    let dirs: Vec<_> = dirs.iter().filter_map(|input| inputs.path(input)).chain(further).collect();
     let result = privileges::give_up(user, &dirs);
     log.debug("Executing command...");
     result.map_err(|error| Failure::new(Exit::Failed, "drop privileges", error))
@@ -48,6 +59,15 @@ pub fn refuse_root(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
         Failure::new(Exit::Failed, inputs.phase.verb(), error)
             .hint(format!("Run the {} as the build image's user, CNB_USER_ID.", inputs.phase.name()))
     })
+}
+
+/// Fails when `user`, whom this process is to become, is root: what it runs would be too.
+pub fn refuse_root_as(user: Owner, inputs: &Inputs) -> Result<(), Failure> {
+    if user.uid != 0 {
+        return Ok(());
+    }
+    let failure = Failure::new(Exit::Failed, inputs.phase.verb(), privileges::PrivilegeError::Root);
+    Err(failure.hint("-uid and -gid, CNB_USER_ID and CNB_GROUP_ID name the build image's user."))
 }
 
 /// The execution environment of the build, from Platform API 0.15.

@@ -117,7 +117,8 @@ pub fn registry(inputs: &Inputs, log: &Log) -> Result<RegistryStore, Failure> {
     Ok(RegistryStore::new(client, Platform::host(), encoding(inputs)?))
 }
 
-fn trust(inputs: &Inputs) -> Trust {
+/// Whom this phase trusts, and which proxies it uses.
+pub fn trust(inputs: &Inputs) -> Trust {
     let variable = |names: [&str; 2]| {
         let values = names.iter().filter_map(|name| inputs.other_variable(name)?.to_str());
         values.into_iter().find(|value| !value.is_empty()).unwrap_or_default().to_owned()

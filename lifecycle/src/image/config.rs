@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::digest::DiffId;
@@ -172,6 +173,11 @@ impl ImageConfig {
         self.labels.get(name).map(String::as_str)
     }
 
+    /// A value of the process by its key, such as `Shell`; `None` where it is absent or of another type.
+    pub fn process_value<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.process.get(key).ok().flatten()
+    }
+
     /// The diffIDs of its layers, base first.
     pub fn diff_ids(&self) -> &[DiffId] {
         &self.diff_ids
@@ -208,6 +214,12 @@ impl ImageConfig {
     /// Sets a text of the process, such as `WorkingDir` or `User`; removes the key when `value` is empty.
     pub fn set_process_text(&mut self, key: &str, value: &str) {
         set_or_remove(&mut self.process, key, value);
+        self.edited.process = true;
+    }
+
+    /// Sets a value of the process, such as `Shell`.
+    pub fn set_process_value<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) {
+        self.process.set(key, value);
         self.edited.process = true;
     }
 

@@ -7,6 +7,7 @@ pub mod analyze;
 pub mod build;
 pub mod detect;
 pub mod export;
+pub mod extend;
 pub mod generate;
 pub mod launch;
 pub mod rebase;

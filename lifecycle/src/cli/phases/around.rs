@@ -51,6 +51,21 @@ impl Around {
         })
     }
 
+    /// The same in an image that extensions changed: what executables inherit, the image's environment
+    /// decides before our own. `None` where they did not. Values may hold `=`.
+    #[must_use]
+    pub fn with_image_env(mut self, inputs: &Inputs, env: Option<Vec<String>>) -> Self {
+        let mut variables = inputs.variables.clone();
+        for entry in env.into_iter().flatten() {
+            // The home directory is the user's, whom the image's environment is not for.
+            if let Some((name, value)) = entry.split_once('=').filter(|(name, _)| *name != "HOME") {
+                variables.insert(name.into(), value.into());
+            }
+        }
+        self.env = Env::for_build(variables);
+        self
+    }
+
     /// What each executable is surrounded by.
     pub fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {

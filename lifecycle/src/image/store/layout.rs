@@ -17,14 +17,16 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::document::{MAX_CONFIG_BYTES, assemble};
+use super::document::{Documents, MAX_CONFIG_BYTES, assemble};
 use super::verified::Verified;
 use super::{Encoding, ImageStore, LayerSink, StoreError, verify};
 use crate::digest::Digest;
 use crate::image::manifest::{self, Document, Manifest, Platform, choose};
 use crate::image::{Descriptor, Image, Layer, Origin, Saved};
+use crate::json::JsonObject;
 use crate::reference::ImageName;
 use dir::{LayoutDir, NewFile, read_all};
+pub use save::{Above, save_documents};
 
 /// How deep indexes may be nested.
 const MAX_DEPTH: usize = 8;
@@ -53,6 +55,36 @@ impl LayoutStore {
                 Err(StoreError::Refused(format!("`{name}` is an image ID, which a layout does not have")))
             }
         }
+    }
+
+    /// Writes `image` to the directory `path`, and of its layers only those above its base: what an
+    /// extended run image is handed on as.
+    pub fn save_above(image: &Image, path: &Path, above: Above) -> Result<Saved, StoreError> {
+        let store = Self::new(path.to_owned(), Platform::host(), Encoding::Gzip);
+        save::save_above(&store, image, path, above)
+    }
+
+    /// How many layers of the only image in the directory `path` are its base's, where the index says it.
+    pub fn base_layers(path: &Path) -> Result<Option<usize>, StoreError> {
+        let dir = LayoutDir::open(path).map_err(|source| failed("open", &shown(path), source))?;
+        let Some(dir) = dir else { return Ok(None) };
+        let what = shown(&path.join("index.json"));
+        let bytes = dir.read("index.json", manifest::MAX_BYTES);
+        let Some(bytes) = bytes.map_err(|source| failed("read", &what, source))? else { return Ok(None) };
+        let Document::Index(entries) = parse(&what, &bytes)? else { return Ok(None) };
+        let [entry] = entries.as_slice() else { return Ok(None) };
+        let annotations = entry.extra.get::<JsonObject>("annotations").ok().flatten().unwrap_or_default();
+        let text = annotations.get::<String>(save::BASE_LAYERS).ok().flatten();
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
+    /// A blob's text, verified.
+    fn text(dir: &LayoutDir, blob: &Descriptor, limit: u64) -> Result<String, StoreError> {
+        let what = blob_path(dir, blob.digest);
+        let file = open_blob(dir, blob.digest)?.ok_or_else(|| StoreError::NotFound(what.clone()))?;
+        let bytes = read_all(&file, limit).map_err(|source| failed("read", &what, source))?;
+        verify(&what, &bytes, blob.digest)?;
+        String::from_utf8(bytes).map_err(|_| damaged(&what, "it is not UTF-8"))
     }
 
     fn open(&self, name: &ImageName) -> Result<Option<LayoutDir>, StoreError> {
@@ -151,6 +183,21 @@ impl ImageStore for LayoutStore {
         let bytes = read_all(&file, MAX_CONFIG_BYTES).map_err(|source| failed("read", &what, source))?;
         let exact = ImageName::Layout { path: dir.path().to_owned(), digest: Some(digest) };
         assemble(manifest, &bytes, exact).map(Some)
+    }
+
+    fn documents(&self, name: &ImageName) -> Result<Option<Documents>, StoreError> {
+        let Some(dir) = self.open(name)? else { return Ok(None) };
+        let Some((digest, manifest)) = self.manifest_of(&dir, name)? else { return Ok(None) };
+        let mut descriptor = Descriptor::new(manifest.family.manifest(), 0, digest);
+        let text = Self::text(&dir, &descriptor, manifest::MAX_BYTES)?;
+        descriptor.size = text.len() as u64;
+        let config = Self::text(&dir, &manifest.config, MAX_CONFIG_BYTES)?;
+        Ok(Some(Documents {
+            config,
+            config_descriptor: manifest.config,
+            manifest: text,
+            manifest_descriptor: descriptor,
+        }))
     }
 
     fn open_layer(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, StoreError> {

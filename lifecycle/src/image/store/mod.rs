@@ -12,6 +12,8 @@ pub mod verified;
 
 use std::io::{Read, Write};
 
+use document::Documents;
+
 pub use super::manifest::Encoding;
 use super::{Descriptor, Image, Layer, Origin, Saved};
 use crate::digest::Digest;
@@ -51,6 +53,12 @@ pub enum StoreError {
 pub trait ImageStore: Sync {
     /// The image of that name, or `None` when there is none.
     fn find(&self, name: &ImageName) -> Result<Option<Image>, StoreError>;
+
+    /// The documents of the image of that name exactly as they are stored; `None` when there is no such
+    /// image, and from a store that has none of its own (the Docker daemon).
+    fn documents(&self, _name: &ImageName) -> Result<Option<Documents>, StoreError> {
+        Ok(None)
+    }
 
     /// The blob of `layer` as stored, compressed or not; verified against its digest when read to
     /// its end (the last read fails on a mismatch).

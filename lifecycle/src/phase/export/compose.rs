@@ -58,9 +58,11 @@ pub fn pair(items: &[Item], written: Vec<Written>) -> Vec<Made<'_>> {
     let mut written = written.into_iter();
     let mut made = Vec::with_capacity(items.len());
     for item in items {
-        made.push(match item.content {
-            Content::Previous(diff_id) => {
-                Made { item, diff_id, outcome: None, cache: Ok(CacheOutcome::NotWanted) }
+        let cache = Ok(CacheOutcome::NotWanted);
+        made.push(match &item.content {
+            Content::Previous(diff_id) => Made { item, diff_id: *diff_id, outcome: None, cache },
+            Content::Ready(layer) => {
+                Made { item, diff_id: layer.diff_id, outcome: Some(Outcome::New(layer.clone())), cache }
             }
             Content::Made(_) => {
                 let Written { diff_id, image, cache, .. } = written.next().expect("every job has a result");

@@ -10,7 +10,7 @@ use super::{Export, ExportError};
 use crate::cache::CacheMetadata;
 use crate::digest::DiffId;
 use crate::files::group::GroupElement;
-use crate::image::Image;
+use crate::image::{Image, Layer};
 use crate::layers::blob::{Job, Want};
 use crate::layers::dir::{BuildpackDir, FoundLayer};
 use crate::layers::slices;
@@ -63,6 +63,8 @@ pub enum Content {
     Made(LayerSource),
     /// The previous image has them.
     Previous(DiffId),
+    /// They are a blob already: an extension's.
+    Ready(Box<Layer>),
 }
 
 /// The buildpacks of the group, each with what it left in its layers directory.
@@ -206,7 +208,7 @@ pub fn jobs(
     cached: &CacheMetadata,
 ) -> Vec<Job> {
     let job = |item: &Item| match &item.content {
-        Content::Previous(_) => None,
+        Content::Previous(_) | Content::Ready(_) => None,
         Content::Made(source) => {
             let known = previous_diff_id(inputs, item, dirs);
             let kept = known.filter(|diff_id| previous.is_some_and(|image| image.layer(*diff_id).is_some()));

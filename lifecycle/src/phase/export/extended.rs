@@ -5,18 +5,21 @@
 //!
 //! Spec: platform.md "extender", "exporter".
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ExportError;
 use super::content::{Content, Item, Part};
+use crate::digest::Hashing;
 use crate::files;
 use crate::files::footprints::{self, Footprints};
 use crate::files::labels::REBASABLE;
-use crate::image::manifest::{Encoding, Platform};
-use crate::image::store::ImageStore;
+use crate::image::manifest::{Encoding, MediaFamily, Platform};
 use crate::image::store::layout::LayoutStore;
-use crate::image::{Image, Layer};
+use crate::image::store::{ImageStore, StoreError};
+use crate::image::{Descriptor, Image, Layer, Origin};
+use crate::layers::decode::decompress;
 use crate::layers::tar::LayerSource;
 use crate::log::chain;
 use crate::reference::ImageName;
@@ -27,6 +30,8 @@ pub struct Extended {
     image: Image,
     path: PathBuf,
     footprints: Option<Footprints>,
+    /// How many layers, from the bottom, are those of the run image, where the extender says it.
+    base_layers: Option<usize>,
 }
 
 /// Reads the only image below `<dir>/run`.
@@ -44,7 +49,8 @@ pub fn read(dir: &Path) -> Result<Extended, ExportError> {
     let image = found.map_err(|error| failed(chain(&error)))?;
     let image = image.ok_or_else(|| failed(format!("no image in `{}`", path.display())))?;
     let footprints = footprints(&path).map_err(failed)?;
-    Ok(Extended { image, path, footprints })
+    let base_layers = LayoutStore::base_layers(&path).map_err(|error| failed(chain(&error)))?;
+    Ok(Extended { image, path, footprints, base_layers })
 }
 
 /// What the extender says about its layers; not all extenders do.
@@ -57,20 +63,45 @@ fn footprints(layout: &Path) -> Result<Option<Footprints>, String> {
 }
 
 impl Extended {
-    /// The layers that extensions added, as layers of the app image.
-    pub fn items(&self) -> Vec<Item> {
-        let layers = self.image.layers.iter().zip(self.image.config.history()).enumerate();
+    /// The layers that extensions added, as layers of the app image, which is based on `base` and will be
+    /// saved in `store` as `target`.
+    ///
+    /// Fails when the image is not one of `base` with layers on top.
+    pub fn items(
+        &self,
+        base: &Image,
+        store: &dyn ImageStore,
+        target: &ImageName,
+    ) -> Result<Vec<Item>, ExportError> {
+        let failed = |why: String| ExportError::Extended { path: self.path.clone(), why };
+        let diff_ids = |layers: &[Layer]| layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>();
+        let below = self.base_layers.unwrap_or(0);
+        let is_of_base = self.base_layers.is_none()
+            || (below == base.layers.len()
+                && self.image.layers.get(..below).is_some_and(|own| diff_ids(own) == diff_ids(&base.layers)));
+        if !is_of_base {
+            return Err(failed("it is not an extension of the run image in analyzed.toml".to_owned()));
+        }
+        let layers = self.image.layers.iter().zip(self.image.config.history()).enumerate().skip(below);
         let item = |(index, (layer, history)): (usize, (&Layer, _))| {
-            let path = self.blob(layer)?;
+            let content = match (self.base_layers, self.blob(layer)) {
+                // The extender's layers are as the image's will be.
+                (Some(_), Some(path)) => ready(layer, path, store, target)
+                    .map(|layer| Content::Ready(Box::new(layer)))
+                    .map_err(|error| failed(chain(&error))),
+                (Some(_), None) => Err(failed(format!("it lacks layer {}", layer.diff_id))),
+                (None, path) => Ok(Content::Made(LayerSource::Archive(path?))),
+            };
             let created_by = created_by(history);
-            Some(Item {
-                id: format!("{}:extended-layer-{index}", extension(&created_by)),
+            let id = format!("{}:extended-layer-{index}", extension(&created_by));
+            Some(content.map(|content| Item {
+                id,
                 created_by,
                 part: Part::Extension,
-                content: Content::Made(LayerSource::Archive(path)),
+                content,
                 in_image: true,
                 in_cache: false,
-            })
+            }))
         };
         layers.filter_map(item).collect()
     }
@@ -95,6 +126,32 @@ impl Extended {
     pub fn rebasable(&self) -> &'static str {
         if self.image.config.label(REBASABLE) == Some("true") { "true" } else { "false" }
     }
+}
+
+/// A layer with its blob in the file `path`, as `store` takes it: as it is, or as plain tar.
+fn ready(
+    layer: &Layer,
+    path: PathBuf,
+    store: &dyn ImageStore,
+    target: &ImageName,
+) -> Result<Layer, StoreError> {
+    if store.encoding() != Encoding::Tar {
+        return Ok(Layer { origin: Origin::File(path), ..layer.clone() });
+    }
+    let what = path.display().to_string();
+    let failed = |source| StoreError::Io { action: "read", what: what.clone(), source };
+    let file = File::open(&path).map_err(failed)?;
+    let mut tar = Hashing::new(decompress(file).map_err(failed)?);
+    let mut sink = store.layer_sink(target)?;
+    io::copy(&mut tar, &mut sink).map_err(failed)?;
+    let (digest, size, _) = tar.finish();
+    if digest != layer.diff_id.digest() {
+        let why = format!("its tar has the digest {digest}, expected {}", layer.diff_id);
+        return Err(StoreError::Damaged { what, why });
+    }
+    let blob = Descriptor::new(MediaFamily::Oci.layer(Encoding::Tar), size, digest);
+    let origin = sink.commit(&blob)?;
+    Ok(Layer { diff_id: layer.diff_id, blob: Some(blob), origin })
 }
 
 fn created_by(history: &crate::json::JsonObject) -> String {

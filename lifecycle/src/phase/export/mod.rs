@@ -194,7 +194,8 @@ pub fn export(inputs: &Export<'_>, log: &Log) -> Result<Report, ExportError> {
         sbom::copy(inputs, log)?;
     }
     let dirs = content::read_dirs(inputs)?;
-    let extension_layers = extended.as_ref().map_or_else(Vec::new, extended::Extended::items);
+    let items_of = |extended: &extended::Extended| extended.items(&base, inputs.store, &inputs.names[0]);
+    let extension_layers = extended.as_ref().map_or(Ok(Vec::new()), items_of)?;
     let items = content::collect(inputs, &dirs, extension_layers, log)?;
     let cached = cache::metadata(inputs.cache, log);
     let jobs = content::jobs(inputs, &items, &dirs, previous.as_ref(), &cached);

@@ -17,6 +17,7 @@ use crate::files::extend_config::{Arg, ExtendConfig};
 use crate::files::plan::BuildpackPlan;
 use crate::files::{Cause, SpecFile};
 use crate::log::Log;
+use crate::phase::extend::platform;
 
 /// The most bytes read from a file that is put out, a little above what any may have.
 const MAX_BYTES: u64 = (1 << 20) + 1;
@@ -185,22 +186,13 @@ fn permitted(
     };
     let dockerfile = parse(file_name(target), bytes).map_err(|error| refuse(error.into()))?;
     let supplied = args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect();
-    let arguments = Arguments { supplied, platform: platform(inputs), proxies: BTreeMap::new() };
+    let arguments =
+        Arguments { supplied, platform: platform(inputs.surroundings.target), proxies: BTreeMap::new() };
     let permitted = permit(dockerfile, target, &arguments).map_err(|error| refuse(error.into()))?;
     if target == Target::Run && !extension.api.extends_run_image() {
         permitted.only_switches().map_err(|error| refuse(error.into()))?;
     }
     Ok(permitted)
-}
-
-/// The arguments that tell FROM which platform the image is for.
-fn platform(inputs: &GenerateInputs<'_>) -> BTreeMap<String, String> {
-    let target = inputs.surroundings.target;
-    let all = [target.os.as_str(), &target.arch, &target.variant];
-    let platform = all.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
-    let names = ["TARGETOS", "TARGETARCH", "TARGETVARIANT"];
-    let parts = names.into_iter().zip(all).map(|(name, part)| (name.to_owned(), part.to_owned()));
-    parts.chain([("TARGETPLATFORM".to_owned(), platform)]).collect()
 }
 
 /// Fails if there is a context for both images beside one for an image.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::super::StoreError;
 use super::super::document::{Documents, render};
@@ -17,6 +18,70 @@ use crate::reference::ImageName;
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
+/// The annotation of an index entry that says how many layers of the image, from the bottom, are its
+/// base's, which the layout does not have.
+pub const BASE_LAYERS: &str = "io.buildpacks.lifecycle.base-layers";
+
+/// Which layers of an image are written: those above so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Above {
+    /// The number of layers that are the base's.
+    pub layers: usize,
+}
+
+/// Writes the documents of an image to the directory `path`, and of its layers only those `above` its
+/// base. The index says how many the base has.
+pub fn save_above(
+    store: &LayoutStore,
+    image: &Image,
+    path: &Path,
+    above: Above,
+) -> Result<Saved, StoreError> {
+    let documents = render(image)?;
+    let dir = create(path)?;
+    for layer in image.layers.iter().skip(above.layers) {
+        let blob = blob(layer)?;
+        if !has_blob(&dir, blob)? && !copy_layer(store, layer, blob, &dir)? {
+            return Err(StoreError::NotFound(format!("layer {} ({})", layer.diff_id, origin(layer))));
+        }
+    }
+    let mut annotations = JsonObject::default();
+    annotations.set(BASE_LAYERS, &above.layers.to_string());
+    finish(&dir, &documents, &annotations)
+}
+
+/// Writes the documents of an image, and none of its layers, to the directory `path`.
+pub fn save_documents(documents: &Documents, path: &Path) -> Result<Saved, StoreError> {
+    finish(&create(path)?, documents, &JsonObject::default())
+}
+
+fn create(path: &Path) -> Result<LayoutDir, StoreError> {
+    LayoutDir::create(path).map_err(|source| failed("create", &shown(path), source))
+}
+
+/// Writes the documents and then the index, which makes the image appear.
+fn finish(dir: &LayoutDir, documents: &Documents, annotations: &JsonObject) -> Result<Saved, StoreError> {
+    write_blob(dir, &documents.config_descriptor, &documents.config)?;
+    write_blob(dir, &documents.manifest_descriptor, &documents.manifest)?;
+    write_index(dir, &index_of(annotations, documents))?;
+    Ok(saved(documents))
+}
+
+fn write_index(dir: &LayoutDir, index: &str) -> Result<(), StoreError> {
+    for (file, bytes) in [("oci-layout", OCI_LAYOUT), ("index.json", index.as_bytes())] {
+        dir.replace(file, bytes).map_err(|source| failed("write", &shown(&dir.path().join(file)), source))?;
+    }
+    Ok(())
+}
+
+fn saved(documents: &Documents) -> Saved {
+    Saved {
+        digest: Some(documents.manifest_descriptor.digest),
+        manifest_size: Some(documents.manifest_descriptor.size),
+        image_id: documents.config_descriptor.digest,
+    }
+}
+
 /// Writes `image` to each of `names`. Blobs that are there already are not written again; the old
 /// image can be read until the new one is complete.
 pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError> {
@@ -24,28 +89,20 @@ pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<S
     let mut dirs = Vec::with_capacity(names.len());
     for name in names {
         let path = store.path(name)?;
-        let dir = LayoutDir::create(&path).map_err(|source| failed("create", &shown(&path), source))?;
+        let dir = create(&path)?;
         copy_layers(store, image, &dir)?;
         write_blob(&dir, &documents.config_descriptor, &documents.config)?;
         write_blob(&dir, &documents.manifest_descriptor, &documents.manifest)?;
         dirs.push(dir);
     }
     for (dir, name) in dirs.iter().zip(names) {
-        let replace = |file: &str, bytes: &[u8]| {
-            dir.replace(file, bytes).map_err(|source| failed("write", &shown(&dir.path().join(file)), source))
-        };
-        replace("oci-layout", OCI_LAYOUT)?;
-        replace("index.json", index_of(image, name, &documents).as_bytes())?;
+        write_index(dir, &index_of(&annotations(image, name), &documents))?;
     }
-    Ok(Saved {
-        digest: Some(documents.manifest_descriptor.digest),
-        manifest_size: Some(documents.manifest_descriptor.size),
-        image_id: documents.config_descriptor.digest,
-    })
+    Ok(saved(&documents))
 }
 
-/// The index: one image, named after its tag so that tools which want a name find it.
-fn index_of(image: &Image, name: &ImageName, documents: &Documents) -> String {
+/// What the index says of an image: its name after its tag, so that tools which want one find it.
+fn annotations(image: &Image, name: &ImageName) -> JsonObject {
     let annotations = image.manifest.get::<JsonObject>("annotations").ok().flatten();
     let annotated = annotations.and_then(|all| all.get::<String>(REF_NAME).ok().flatten());
     let tag = match name {
@@ -54,8 +111,15 @@ fn index_of(image: &Image, name: &ImageName, documents: &Documents) -> String {
     };
     let mut annotations = JsonObject::default();
     annotations.set(REF_NAME, &annotated.or(tag).unwrap_or_else(|| "latest".to_owned()));
+    annotations
+}
+
+/// The index: one image.
+fn index_of(annotations: &JsonObject, documents: &Documents) -> String {
     let mut entry = documents.manifest_descriptor.clone();
-    entry.extra.set("annotations", &annotations);
+    if !annotations.is_empty() {
+        entry.extra.set("annotations", annotations);
+    }
     let mut index = JsonObject::default();
     index.set("schemaVersion", &2);
     index.set("mediaType", OCI_INDEX);

@@ -5,13 +5,13 @@ pub mod challenge;
 pub mod client;
 mod copy;
 pub mod credential;
-mod http;
+pub mod http;
 mod retry;
 mod spool;
 mod store;
 mod token;
 pub mod trust;
 pub mod upload;
-mod url;
+pub mod url;
 
 pub use store::RegistryStore;

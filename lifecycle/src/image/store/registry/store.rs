@@ -34,12 +34,12 @@ impl RegistryStore {
         Self { client: Arc::new(client), platform, encoding }
     }
 
-    /// The manifest or index under a tag or digest; `None` when there is none or it is hidden from us.
+    /// The manifest or index under a tag or digest, with its text; `None` when there is none or it is hidden from us.
     fn document(
         &self,
         repository: &Repository,
         identifier: &str,
-    ) -> Result<Option<(Document, Digest)>, StoreError> {
+    ) -> Result<Option<(Document, String)>, StoreError> {
         let url = self.client.url(repository, &format!("manifests/{identifier}"))?;
         let kinds = [OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_INDEX].join(", ");
         let request = Request::new(Method::GET, url).header("accept", kinds);
@@ -56,29 +56,28 @@ impl RegistryStore {
             verify(&what, &bytes, expected)?;
         }
         let damaged = |why: String| StoreError::Damaged { what: what.clone(), why };
-        let text =
-            std::str::from_utf8(&bytes).map_err(|_| damaged("its manifest is not UTF-8".to_owned()))?;
-        let document = Document::parse(text).map_err(|error| damaged(error.to_string()))?;
-        Ok(Some((document, Digest::of(&bytes))))
+        let text = String::from_utf8(bytes).map_err(|_| damaged("its manifest is not UTF-8".to_owned()))?;
+        let document = Document::parse(&text).map_err(|error| damaged(error.to_string()))?;
+        Ok(Some((document, text)))
     }
 
-    /// The manifest for our platform.
+    /// The manifest for our platform, with its text.
     fn manifest(
         &self,
         repository: &Repository,
         identifier: &str,
-    ) -> Result<Option<(Manifest, Digest)>, StoreError> {
+    ) -> Result<Option<(Manifest, String)>, StoreError> {
         let missing = || {
             let platform = &self.platform;
             StoreError::NotFound(format!("{repository}:{identifier} for {platform}"))
         };
         match self.document(repository, identifier)? {
             None => Ok(None),
-            Some((Document::Manifest(manifest), digest)) => Ok(Some((manifest, digest))),
+            Some((Document::Manifest(manifest), text)) => Ok(Some((manifest, text))),
             Some((Document::Index(all), _)) => {
                 let chosen = choose(&all, &self.platform).ok_or_else(missing)?;
                 match self.document(repository, &chosen.digest.to_string())? {
-                    Some((Document::Manifest(manifest), digest)) => Ok(Some((manifest, digest))),
+                    Some((Document::Manifest(manifest), text)) => Ok(Some((manifest, text))),
                     _ => Err(missing()),
                 }
             }
@@ -117,11 +116,31 @@ impl RegistryStore {
 impl ImageStore for RegistryStore {
     fn find(&self, name: &ImageName) -> Result<Option<Image>, StoreError> {
         let (repository, reference) = locate(name)?;
-        let Some((manifest, digest)) = self.manifest(&repository, &reference.identifier())? else {
+        let Some((manifest, text)) = self.manifest(&repository, &reference.identifier())? else {
             return Ok(None);
         };
         let config = self.config(&repository, &manifest.config)?;
+        let digest = Digest::of(text.as_bytes());
         assemble(manifest, &config, ImageName::Reference(reference.pinned(digest))).map(Some)
+    }
+
+    fn documents(&self, name: &ImageName) -> Result<Option<Documents>, StoreError> {
+        let (repository, reference) = locate(name)?;
+        let Some((manifest, text)) = self.manifest(&repository, &reference.identifier())? else {
+            return Ok(None);
+        };
+        let config = String::from_utf8(self.config(&repository, &manifest.config)?);
+        let config = config.map_err(|_| StoreError::Damaged {
+            what: format!("config of {name}"),
+            why: "it is not UTF-8".to_owned(),
+        })?;
+        let digest = Digest::of(text.as_bytes());
+        Ok(Some(Documents {
+            config,
+            config_descriptor: manifest.config,
+            manifest_descriptor: Descriptor::new(manifest.family.manifest(), text.len() as u64, digest),
+            manifest: text,
+        }))
     }
 
     fn ensure_access(&self, name: &ImageName, need: Need) -> Result<(), StoreError> {
