@@ -1,1 +1,1 @@
-//! placeholder
+//! Extending, in a root directory of its own.
