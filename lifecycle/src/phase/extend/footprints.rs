@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Applied;
 
-/// The file beside the layout's `index.json`.
-pub const FOOTPRINTS: &str = "footprints.json";
-
 /// What one layer does to files below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerFootprint {
@@ -23,7 +20,7 @@ pub struct LayerFootprint {
 }
 
 /// The footprints of all layers that the Dockerfiles added, in the order of the image.
-pub fn footprints(applied: &[Applied]) -> Vec<LayerFootprint> {
+pub fn layer_footprints(applied: &[Applied]) -> Vec<LayerFootprint> {
     let steps = applied.iter().flat_map(|applied| applied.steps.iter().map(move |step| (applied, step)));
     let footprint = |(applied, step): (&Applied, &extensions::apply::StepResult)| {
         Some(LayerFootprint {

@@ -48,7 +48,7 @@ use crate::log::Log;
 
 pub use apply::platform;
 pub use dockerfiles::{Dockerfile, Generated, find};
-pub use footprints::{FOOTPRINTS, LayerFootprint, footprints};
+pub use footprints::{LayerFootprint, layer_footprints};
 
 /// What extending an image is told.
 pub struct Extend<'a> {

@@ -5,8 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ExtendError, Extended, FOOTPRINTS, footprints};
+use super::{ExtendError, Extended, layer_footprints};
 use crate::digest::Digest;
+use crate::files::footprints;
 use crate::image::store::document::render;
 use crate::image::store::layout::{Above, LayoutStore};
 use crate::json::go_json;
@@ -22,8 +23,8 @@ pub fn save(extended: &Extended, extended_dir: &Path) -> Result<PathBuf, ExtendE
     remove_others(&run, digest)?;
     LayoutStore::save_above(&extended.image, &path, Above { layers: extended.base_layers })
         .map_err(failed)?;
-    let text = go_json(&footprints(&extended.applied));
-    let file = path.join(FOOTPRINTS);
+    let text = go_json(&layer_footprints(&extended.applied));
+    let file = path.join(footprints::FILE);
     fs::write(&file, text).map_err(ExtendError::io("write", &file))?;
     Ok(path)
 }
