@@ -19,12 +19,13 @@ use serde_json::Value;
 /// The registry that the reference implementation used; ours has another port.
 const THEIR_REGISTRY: &str = "127.0.0.1:5000";
 
-struct Golden {
+/// Builds of one Platform API, and what is wrong with them.
+pub(crate) struct Golden {
     api: &'static str,
     minor: u32,
-    sandbox: Sandbox,
-    registry: Registry,
-    faults: Vec<String>,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) registry: Registry,
+    pub(crate) faults: Vec<String>,
 }
 
 #[test]
@@ -58,12 +59,18 @@ fn platform_0_15_builds_are_the_same() {
 }
 
 impl Golden {
-    fn check(api: &'static str) {
+    /// The inputs in a sandbox, the first run image in a registry.
+    pub(crate) fn new(api: &'static str) -> Self {
         let minor = api[2..].parse().expect("a version");
         let (sandbox, registry) = (Sandbox::new(), Registry::plain());
-        let mut golden = Self { api, minor, sandbox, registry, faults: Vec::new() };
+        let golden = Self { api, minor, sandbox, registry, faults: Vec::new() };
         golden.prepare();
         golden.publish_base(1);
+        golden
+    }
+
+    fn check(api: &'static str) {
+        let mut golden = Self::new(api);
         golden.build(1);
         golden.compare_image("1-image", &golden.app());
         golden.reset_layers();
@@ -82,7 +89,8 @@ impl Golden {
         assert!(golden.faults.is_empty(), "Platform API {api}:\n{}", golden.faults.join("\n"));
     }
 
-    fn app(&self) -> String {
+    /// The app image's name.
+    pub(crate) fn app(&self) -> String {
         format!("{}/golden/app-{}", self.registry.host, self.minor)
     }
 
@@ -139,18 +147,24 @@ impl Golden {
     }
 
     fn publish_base(&self, version: u32) {
-        let layout = format!("oci:{}", fixtures().join(format!("golden/builds/base{version}")).display());
-        let target = format!("docker://{}/golden/run:latest", self.registry.host);
+        self.publish(&format!("golden/builds/base{version}"), "golden/run:latest");
+    }
+
+    /// Copies a layout among the fixtures to the registry.
+    pub(crate) fn publish(&self, layout: &str, name: &str) {
+        let layout = format!("oci:{}", fixtures().join(layout).display());
+        let target = format!("docker://{}/{name}", self.registry.host);
         let output = Command::new("skopeo")
             .args(["copy", "-q", "--insecure-policy", "--dest-tls-verify=false", &layout, &target])
             .output();
         assert!(
             output.is_ok_and(|output| output.status.success()),
-            "skopeo copies the base (./acceptance/run installs it)"
+            "skopeo copies {layout} (./acceptance/run installs it)"
         );
     }
 
-    fn build(&mut self, number: u32) {
+    /// The five phases, compared with the build of that number.
+    pub(crate) fn build(&mut self, number: u32) {
         let app = self.app();
         let (stack, run) = self.run_image_arguments();
         let user = ["-no-color", "-uid", "1000", "-gid", "1000"];
@@ -221,6 +235,13 @@ impl Golden {
     }
 
     fn step(&mut self, step: &str, as_root: bool, phase: &str, arguments: &[&str]) {
+        let outcome = self.run(as_root, phase, arguments);
+        self.compare_log(step, &outcome);
+        self.compare_files(step);
+    }
+
+    /// Runs a phase in a container.
+    pub(crate) fn run(&self, as_root: bool, phase: &str, arguments: &[&str]) -> Outcome {
         let path = |relative: &str| self.sandbox.path(relative);
         let mut container = Container::new()
             .env("CNB_PLATFORM_API", self.api)
@@ -241,12 +262,11 @@ impl Golden {
             container = container.as_cnb_user();
         }
         let program = format!("/cnb/lifecycle/{phase}");
-        let outcome = container.run(base_image(), &[&[program.as_str()], arguments].concat());
-        self.compare_log(step, &outcome);
-        self.compare_files(step);
+        container.run(base_image(), &[&[program.as_str()], arguments].concat())
     }
 
-    fn ours(&self, text: &str) -> String {
+    /// A text of theirs with our registry.
+    pub(crate) fn ours(&self, text: &str) -> String {
         text.replace(THEIR_REGISTRY, &self.registry.host)
     }
 
@@ -306,7 +326,8 @@ impl Golden {
         }
     }
 
-    fn compare_image(&mut self, step: &str, image: &str) {
+    /// Compares an image in the registry with the one of that step.
+    pub(crate) fn compare_image(&mut self, step: &str, image: &str) {
         let output = Command::new("skopeo")
             .args(["inspect", "--config", "--raw", "--tls-verify=false"])
             .arg(format!("docker://{image}"))

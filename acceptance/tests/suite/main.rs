@@ -8,6 +8,7 @@ mod exits;
 mod golden;
 mod greeter;
 mod gzip;
+mod interchange;
 mod interrupts;
 mod networks;
 mod reproducible;
