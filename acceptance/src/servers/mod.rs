@@ -4,6 +4,7 @@
 pub mod faults;
 pub mod proxy;
 pub mod registry;
+pub mod relay;
 pub mod tokens;
 mod wire;
 

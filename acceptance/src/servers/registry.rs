@@ -10,6 +10,9 @@ pub const USER: &str = "user";
 /// Its password.
 pub const PASSWORD: &str = "secret-word";
 
+/// A name that registries with TLS have beside their address, and that nobody can resolve.
+pub const NAME: &str = "registry.example";
+
 /// A running registry; ended when dropped.
 #[derive(Debug)]
 pub struct Registry {
@@ -34,6 +37,21 @@ impl Registry {
     /// ([`Registry::authority`]), and accounts.
     pub fn with_tls_and_basic_auth() -> Self {
         Self::start(|directory| Settings { auth: basic_auth(directory), tls: tls(directory) })
+    }
+
+    /// Starts a registry with TLS that asks everybody for a certificate of its authority, without accounts.
+    /// One is among its files.
+    pub fn with_client_certificates() -> Self {
+        Self::start(|directory| {
+            let authority = directory.join("ca.crt");
+            let tls = tls(directory).replace('}', &format!(", clientcas: [{}]}}", authority.display()));
+            Settings { auth: String::new(), tls }
+        })
+    }
+
+    /// A file of its authority: `client.crt` and `client.key` for a client, `old.crt` of an outdated form.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// The certificate of the authority that a TLS registry's certificate is from.
@@ -92,15 +110,20 @@ fn basic_auth(directory: &Path) -> String {
     format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path.display())
 }
 
-/// Makes an authority and a certificate for 127.0.0.1; gives the registry's settings.
+/// Makes an authority, a certificate for 127.0.0.1 and [`NAME`], and one for a client; gives the registry's settings.
 fn tls(directory: &Path) -> String {
     let script = "set -e; cd \"$1\"
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test-authority \
           -keyout ca.key -out ca.crt
         openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=127.0.0.1 -keyout server.key -out server.csr
-        printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' > extensions
-        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out server.crt";
-    let output = Command::new("sh").args(["-c", script, "sh"]).arg(directory).output().expect("sh exists");
+        printf 'subjectAltName=IP:127.0.0.1,DNS:%s\\nbasicConstraints=CA:FALSE\\n' \"$2\" > extensions
+        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out server.crt
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=client -keyout client.key -out client.csr
+        openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out old.crt
+        printf 'basicConstraints=CA:FALSE\\nextendedKeyUsage=clientAuth\\n' > extensions
+        openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out client.crt";
+    let output =
+        Command::new("sh").args(["-c", script, "sh"]).arg(directory).arg(NAME).output().expect("sh exists");
     assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
     let file = |name: &str| directory.join(name).display().to_string();
     format!(", tls: {{certificate: {}, key: {}}}", file("server.crt"), file("server.key"))

@@ -10,6 +10,9 @@ use super::registry::{PASSWORD, USER};
 /// The refresh token that is accepted beside user and password.
 pub const REFRESH_TOKEN: &str = "refresh-secret-word";
 
+/// A bearer token that is good for everything, for ever.
+pub const BEARER_TOKEN: &str = "bearer-secret-word";
+
 /// The tokens given out so far.
 #[derive(Debug)]
 pub struct Tokens {
@@ -44,9 +47,11 @@ impl Tokens {
     /// Whether `authorization` allows `method` on `repository` now.
     pub fn allow(&self, authorization: Option<&str>, method: &str, repository: &str) -> bool {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = authorization
-            .and_then(|header| header.strip_prefix("Bearer "))
-            .and_then(|token| given.get(token));
+        let token = authorization.and_then(|header| header.strip_prefix("Bearer "));
+        if token == Some(BEARER_TOKEN) {
+            return true;
+        }
+        let token = token.and_then(|token| given.get(token));
         let action = if method == "GET" || method == "HEAD" { "pull" } else { "push" };
         token.is_some_and(|(since, scopes)| {
             let scoped =

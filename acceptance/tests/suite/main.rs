@@ -15,3 +15,4 @@ mod reproducible;
 mod scale;
 mod secrets;
 mod stores;
+mod trust;

@@ -7,7 +7,7 @@ use acceptance::places::World;
 use acceptance::sandbox::Sandbox;
 use acceptance::servers::proxy::Proxy;
 use acceptance::servers::registry::{PASSWORD, Registry, USER};
-use acceptance::servers::tokens::{REFRESH_TOKEN, base64};
+use acceptance::servers::tokens::{BEARER_TOKEN, REFRESH_TOKEN, base64};
 
 /// Prints all it can find out about credentials: its environment, and that of the process above it.
 const SPY: &str = "#!/bin/bash\nenv\ntr '\\0' '\\n' < /proc/$PPID/environ\nmkdir -p \"$1/spied\"\n\
@@ -27,7 +27,7 @@ fn spy(sandbox: &Sandbox) {
 #[track_caller]
 fn clean(what: &str, bytes: &[u8]) {
     let basic = base64(&format!("{USER}:{PASSWORD}"));
-    for secret in [PASSWORD, basic.trim_end_matches('='), REFRESH_TOKEN] {
+    for secret in [PASSWORD, basic.trim_end_matches('='), REFRESH_TOKEN, BEARER_TOKEN] {
         let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!found, "{what} holds {secret}:\n{}", String::from_utf8_lossy(bytes));
     }
@@ -102,6 +102,24 @@ fn an_identity_token_of_the_platforms_variable_is_used_and_never_shown() {
     check("CNB_REGISTRY_AUTH", |world, host| {
         let value = format!("{{\"{host}\":\"X-Identity {REFRESH_TOKEN}\"}}");
         world.env.push(("CNB_REGISTRY_AUTH".to_owned(), value));
+    });
+}
+
+#[test]
+fn a_bearer_token_of_the_platforms_variable_is_used_and_never_shown() {
+    check("CNB_REGISTRY_AUTH", |world, host| {
+        let value = format!("{{\"{host}\":\"Bearer {BEARER_TOKEN}\"}}");
+        world.env.push(("CNB_REGISTRY_AUTH".to_owned(), value));
+    });
+}
+
+#[test]
+fn a_registry_token_of_a_docker_config_is_used_and_never_shown() {
+    check("/", |world, host| {
+        docker_config(
+            world,
+            &format!("{{\"auths\":{{\"{host}\":{{\"registrytoken\":\"{BEARER_TOKEN}\"}}}}}}"),
+        );
     });
 }
 

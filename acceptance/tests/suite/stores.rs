@@ -1,8 +1,9 @@
 //! One table of tests over three stores: a layout, a registry, the Docker engine.
 
+use acceptance::docker::{Container, base_image};
 use acceptance::places::{Place, Stored, World};
 use acceptance::run_image::RunImage;
-use acceptance::sandbox::{Outcome, Sandbox};
+use acceptance::sandbox::{Outcome, Sandbox, is_root};
 use acceptance::servers::registry::Registry;
 use serde_json::Value;
 
@@ -108,4 +109,45 @@ fn a_rebase_gives_the_same_image_in_each_store() {
         without_place(world, &rebased)
     });
     same(&images);
+}
+
+#[test]
+fn a_rebase_saves_to_one_registry_that_the_image_is_on() {
+    let sandbox = Sandbox::new().with_app("greeter").with_order("greeter");
+    let (registry, other) = (Registry::plain(), Registry::plain());
+    let world = World::new(&sandbox, Place::Registry(registry.host.clone()));
+    ok(world.build());
+    world.publish_run_image(&RunImage::version(2));
+    let elsewhere = format!("{}/demo/copy", other.host);
+    let refused = world.phase("rebaser", &["-report", "REPORT", "APP", &elsewhere]).expect_code(3);
+    refused.says("writing to multiple registries is unsupported");
+    let (before, copy) = (world.fetch("app").digest, world.name("copy"));
+    let previous = ["-report", "REPORT", "-previous-image", "APP", &copy];
+    world.phase("rebaser", &previous).ok();
+    assert_eq!(world.fetch("app").digest, before, "the previous image stays");
+    assert_ne!(world.fetch("copy").digest, before);
+}
+
+#[test]
+fn root_without_the_right_to_give_files_away_needs_none_where_nothing_is_to_be_given() {
+    let sandbox = Sandbox::new().with_app("greeter").with_order("greeter");
+    let registry = Registry::plain();
+    let world = World::new(&sandbox, Place::Registry(registry.host.clone()));
+    let analyze = |chown: &str| {
+        let mut container = Container::new().option("--cap-drop", chown);
+        for (name, value) in sandbox.environment() {
+            container = container.env(name, value.to_string_lossy());
+        }
+        let root = sandbox.path(".");
+        let container = container.mount(&root, &root.to_string_lossy(), "rw");
+        let program = sandbox.phase_path("analyzer").display().to_string();
+        container.run(base_image(), &[&program, "-run-image", &world.name("run"), &world.name("app")])
+    };
+    analyze("CHOWN").ok();
+    if is_root() {
+        let layers = sandbox.path("layers");
+        std::os::unix::fs::chown(&layers, Some(0), Some(0)).expect("root may");
+        analyze("CHOWN").expect_code(1).says("chown").says("layers");
+        analyze("MKNOD").ok();
+    }
 }

@@ -40,11 +40,14 @@ impl LaunchCache {
         Some(Layer { diff_id: layer.diff_id, blob: Some(blob), origin })
     }
 
-    /// The image with every layer that the cache has taken from there.
+    /// The image with layers out of the cache in the place of those that the store would have to be
+    /// asked for and given again.
     fn resolve(&self, image: &Image, target: &ImageName) -> Image {
+        let needs = self.store.needs(image).unwrap_or_else(|_| vec![true; image.layers.len()]);
         let mut image = image.clone();
-        for layer in &mut image.layers {
-            if matches!(layer.origin, Origin::Stored(_))
+        for (layer, needed) in image.layers.iter_mut().zip(needs) {
+            if needed
+                && matches!(layer.origin, Origin::Stored(_))
                 && let Some(cached) = self.cached(layer, target)
             {
                 *layer = cached;
@@ -53,20 +56,27 @@ impl LaunchCache {
         image
     }
 
-    /// Makes the image's own layers the cache's content: those that the store was given as files.
+    /// Makes the image's own layers the cache's content: all but those of its base.
     fn keep(&self, image: &Image) -> Result<(), CacheError> {
-        for layer in image.layers.iter().filter(|layer| matches!(layer.origin, Origin::File(_))) {
-            if self.cache.reuse_layer(layer.diff_id).is_ok() {
-                continue;
-            }
-            let failed = |source| CacheError::Io { action: "write", path: self.cache.name().into(), source };
-            let opened = self.store.open_layer(layer).map_err(|error| failed(io::Error::other(error)));
+        let failed = |source| CacheError::Io { action: "write", path: self.cache.name().into(), source };
+        let other = |error: StoreError| failed(io::Error::other(error));
+        let missing: Vec<&Layer> =
+            own(image).filter(|layer| self.cache.reuse_layer(layer.diff_id).is_err()).collect();
+        self.store.prefetch(&missing).map_err(other)?;
+        for layer in missing {
+            let mut opened = self.store.open_layer(layer).map_err(other)?;
             let mut sink = self.cache.layer_sink()?;
-            io::copy(&mut opened?, &mut sink).map_err(failed)?;
+            io::copy(&mut opened, &mut sink).map_err(failed)?;
             sink.commit(layer.diff_id)?;
         }
         self.cache.commit(&CacheMetadata::default())
     }
+}
+
+/// The layers that are not of the image that the lowest one is of.
+fn own(image: &Image) -> impl Iterator<Item = &Layer> {
+    let base = image.layers.first().map(|layer| &layer.origin).filter(|o| matches!(o, Origin::Stored(_)));
+    image.layers.iter().filter(move |layer| Some(&layer.origin) != base)
 }
 
 impl ImageStore for LaunchCache {
@@ -100,6 +110,14 @@ impl ImageStore for LaunchCache {
 
     fn layer_sink(&self, target: &ImageName) -> Result<Box<dyn LayerSink + '_>, StoreError> {
         self.store.layer_sink(target)
+    }
+
+    fn needs(&self, image: &Image) -> Result<Vec<bool>, StoreError> {
+        self.store.needs(image)
+    }
+
+    fn prefetch(&self, layers: &[&Layer]) -> Result<(), StoreError> {
+        self.store.prefetch(layers)
     }
 
     fn save(&self, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError> {

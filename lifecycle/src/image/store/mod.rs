@@ -94,6 +94,16 @@ pub trait ImageStore: Sync {
     /// open at once. Dropped without commit, it leaves nothing behind.
     fn layer_sink(&self, target: &ImageName) -> Result<Box<dyn LayerSink + '_>, StoreError>;
 
+    /// For each layer of `image`, whether its bytes are needed to save it: a store may have it in place.
+    fn needs(&self, image: &Image) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![true; image.layers.len()])
+    }
+
+    /// Gets ready to open several layers, where getting them one by one would take longer.
+    fn prefetch(&self, _layers: &[&Layer]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Saves `image` under each of `names`: what is missing of its layers first, tags last.
     fn save(&self, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError>;
 }

@@ -7,7 +7,7 @@
 //! `spec-notes/decisions.md#containerd-partial-load`. Source: Docker Engine API 1.48, "Inspect an
 //! image" (`manifests`), "Import images"; OCI image-spec image-layout.md "Blobs".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -138,15 +138,9 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// `image` with what the engine has of it left out; `None` where it does not say what it has, or
-    /// has nothing of it.
-    pub fn of(engine: &Engine, image: &Image) -> Result<Option<Self>, StoreError> {
-        let sources: BTreeSet<Digest> = image.layers.iter().filter_map(super::source).collect();
-        let mut there = BTreeMap::new();
-        for id in sources {
-            let Some(blobs) = blobs(engine, id)? else { return Ok(None) };
-            there.extend(blobs);
-        }
+    /// `image` without the blobs that are `there`; `None` where it needs another one that is no file,
+    /// or none is there.
+    pub fn of(image: &Image, there: &BTreeMap<DiffId, Descriptor>) -> Result<Option<Self>, StoreError> {
         if there.is_empty() {
             return Ok(None);
         }

@@ -10,7 +10,8 @@ mod inspect;
 mod load;
 mod socket;
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -33,14 +34,20 @@ pub struct DaemonStore {
     /// Made when first needed: by then this process is the user who writes to it.
     directory: OnceLock<tempfile::TempDir>,
     fetched: Mutex<BTreeMap<DiffId, PathBuf>>,
+    /// What was learnt of images' blobs; an ID's content never changes.
+    blobs: Mutex<BTreeMap<Digest, Blobs>>,
 }
+
+/// The layer blobs of an image in a containerd image store; `None` where they are not known.
+type Blobs = Option<BTreeMap<DiffId, Descriptor>>;
 
 impl DaemonStore {
     /// The images of `engine`.
     pub fn new(engine: Engine) -> Result<Self, StoreError> {
         let info: Option<Box<serde_json::value::RawValue>> = engine.get("/info")?;
         let containerd = info.is_some_and(|info| inspect::has_containerd_store(&info));
-        Ok(Self { engine, containerd, directory: OnceLock::new(), fetched: Mutex::default() })
+        let (directory, fetched, blobs) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Ok(Self { engine, containerd, directory, fetched, blobs })
     }
 
     fn directory(&self) -> Result<&Path, StoreError> {
@@ -138,14 +145,28 @@ impl DaemonStore {
         }
     }
 
+    /// The blobs of `image` that a containerd image store has; none where it does not say.
+    fn blobs(&self, image: &Image) -> Result<BTreeMap<DiffId, Descriptor>, StoreError> {
+        let mut there = BTreeMap::new();
+        if !self.containerd || !self.engine.tells_contents() {
+            return Ok(there);
+        }
+        let mut known = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in image.layers.iter().filter_map(source).collect::<BTreeSet<_>>() {
+            let blobs = match known.entry(id) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(content::blobs(&self.engine, id)?),
+            };
+            there.extend(blobs.iter().flatten().map(|(diff_id, blob)| (*diff_id, blob.clone())));
+        }
+        Ok(there)
+    }
+
     /// Gives a containerd image store only what it lacks of `image`, under no name yet; its ID there.
     /// `None` where it must be given everything: it has nothing of it, does not say what it has, or
     /// lost a blob meanwhile.
     fn load_partial(&self, image: &Image) -> Option<Digest> {
-        if !self.containerd || !self.engine.tells_contents() {
-            return None;
-        }
-        let partial = Partial::of(&self.engine, image).ok()??;
+        let partial = Partial::of(image, &self.blobs(image).ok()?).ok()??;
         let loaded = self.load(|out| partial.write(out));
         let complete = loaded.and_then(|()| content::is_complete(&self.engine, partial.id()));
         if matches!(complete, Ok(true)) {
@@ -212,6 +233,25 @@ impl ImageStore for DaemonStore {
             |source| StoreError::Io { action: "write", what: directory.display().to_string(), source };
         let file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
         Ok(Box::new(FileSink { file }))
+    }
+
+    fn needs(&self, image: &Image) -> Result<Vec<bool>, StoreError> {
+        if self.containerd {
+            let there = self.blobs(image)?;
+            return Ok(image.layers.iter().map(|layer| !there.contains_key(&layer.diff_id)).collect());
+        }
+        let known = self.known(image)?;
+        Ok((0..image.layers.len()).map(|index| index >= known).collect())
+    }
+
+    fn prefetch(&self, layers: &[&Layer]) -> Result<(), StoreError> {
+        let mut wanted: BTreeMap<Digest, Vec<DiffId>> = BTreeMap::new();
+        for layer in layers {
+            if let Some(id) = source(layer) {
+                wanted.entry(id).or_default().push(layer.diff_id);
+            }
+        }
+        wanted.iter().try_for_each(|(id, diff_ids)| self.fetch(*id, diff_ids).map(drop))
     }
 
     fn save(&self, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError> {

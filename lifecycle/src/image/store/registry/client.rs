@@ -17,7 +17,7 @@ use super::token::{self, Token, Wanted};
 use super::trust::{Trust, is_local};
 use super::url;
 use crate::image::store::StoreError;
-use crate::log::{Log, chain};
+use crate::log::Log;
 
 const MAX_REDIRECTS: usize = 10;
 /// A token may expire while a request waits for its next try; more refusals than this are meant.
@@ -119,7 +119,7 @@ impl Client {
             tried += 1;
             let answer = self.once(&host, access, &request, None);
             let failure = match &answer {
-                Err(StoreError::Io { .. }) => Failure::Connection,
+                Err(error @ StoreError::Io { .. }) => Failure::of(error),
                 Err(_) => return answer,
                 Ok(response) if response.status == 401 && challenges < MAX_CHALLENGES => {
                     challenges += 1;
@@ -288,7 +288,7 @@ impl Client {
                 Ok(host(https, Session { challenge, ..Session::default() }))
             }
             // It speaks TLS: whoever goes on without would get past its certificate.
-            Err(error) if chain(&error).contains("certificate") => Ok(host(https, Session::default())),
+            Err(error) if Failure::of(&error) == Failure::Certificate => Ok(host(https, Session::default())),
             Err(_) => Ok(host(format!("http://{}", repository.registry), Session::default())),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ureq::http::{self, HeaderMap, Method};
 use ureq::{Agent, AsSendBody, SendBody};
 
-use super::{trust, url};
+use super::{retry, trust, url};
 use crate::image::store::StoreError;
 
 /// The largest error body that is read.
@@ -148,7 +148,12 @@ pub fn exchange(
     } else {
         run(agent, builder.body(()).map_err(wrong)?, request.patience)
     };
-    let (parts, body) = answer.map_err(|error| failed(error.to_string()))?.into_parts();
+    let unanswered = |error: ureq::Error| StoreError::Io {
+        action: "reach",
+        what: asked.clone(),
+        source: io::Error::new(kind(&error), error.to_string()),
+    };
+    let (parts, body) = answer.map_err(unanswered)?.into_parts();
     Ok(Response {
         status: parts.status.as_u16(),
         headers: parts.headers,
@@ -156,6 +161,19 @@ pub fn exchange(
         url: request.url.clone(),
         body,
     })
+}
+
+/// Which failures are worth another try.
+fn kind(error: &ureq::Error) -> io::ErrorKind {
+    match error {
+        ureq::Error::HostNotFound => retry::UNKNOWN_NAME,
+        ureq::Error::Io(error) if error.to_string().contains("failed to lookup address") => {
+            retry::UNKNOWN_NAME
+        }
+        // A certificate that is not accepted, or an alert because ours was not or is missing.
+        error if error.to_string().to_lowercase().contains("certificate") => retry::NO_TRUST,
+        _ => io::ErrorKind::Other,
+    }
 }
 
 /// Runs a request; one that reads must make progress, one that sends may wait for its answer.

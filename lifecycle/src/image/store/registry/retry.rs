@@ -1,12 +1,22 @@
 //! Whether a failed request is worth another try, and when. Pure: the caller waits.
 //!
-//! Connection errors, 408, 429 and 5xx are; every other answer is the registry's decision.
+//! Connection errors, 408, 429 and 5xx are; every other answer is the registry's decision. A name that
+//! is unknown and a certificate that is not accepted hardly change.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
 use std::time::Duration;
+
+use crate::image::store::StoreError;
 
 /// Tries of one request, the first included.
 pub const MAX_TRIES: u32 = 10;
+/// Tries of one request to a host whose name nobody knows.
+const NAME_TRIES: u32 = 4;
+/// How an error says that nobody knows the host's name.
+pub const UNKNOWN_NAME: ErrorKind = ErrorKind::AddrNotAvailable;
+/// How an error says that a certificate was not accepted.
+pub const NO_TRUST: ErrorKind = ErrorKind::PermissionDenied;
 /// The longest wait that a registry can ask for with `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -17,8 +27,23 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 pub enum Failure {
     /// No complete answer arrived.
     Connection,
+    /// Nobody knows the host's name: a resolver may have had a bad moment, a wrong name stays wrong.
+    Name,
+    /// The host does not prove to be the one that was meant, or does not believe us.
+    Certificate,
     /// An answer of that status, with `Retry-After` in seconds where given.
     Status(u16, Option<u64>),
+}
+
+impl Failure {
+    /// What kind of failure the error of a request that got no answer is.
+    pub fn of(error: &StoreError) -> Self {
+        match error {
+            StoreError::Io { source, .. } if source.kind() == UNKNOWN_NAME => Self::Name,
+            StoreError::Io { source, .. } if source.kind() == NO_TRUST => Self::Certificate,
+            _ => Self::Connection,
+        }
+    }
 }
 
 /// The wait before try number `tried + 1`, or `None` when there is no point in one.
@@ -35,6 +60,8 @@ pub fn wait(failure: Failure, tried: u32, jitter: f64) -> Option<Duration> {
             worth.then(|| asked.unwrap_or_default().max(backoff(tried, jitter)))
         }
         Failure::Connection => Some(backoff(tried, jitter)),
+        Failure::Name => (tried < NAME_TRIES).then(|| backoff(tried, jitter)),
+        Failure::Certificate => None,
     }
 }
 
@@ -73,6 +100,20 @@ mod tests {
         check(Failure::Connection, 2, Some(200));
         check(Failure::Connection, 9, Some(10_000));
         check(Failure::Connection, MAX_TRIES, None);
+    }
+
+    #[test]
+    fn what_will_not_change_is_not_tried_for_long() {
+        check(Failure::Certificate, 1, None);
+        check(Failure::Name, 3, Some(400));
+        check(Failure::Name, 4, None);
+        let error = |kind| {
+            let source = std::io::Error::other("why");
+            StoreError::Io { action: "reach", what: String::new(), source: std::io::Error::new(kind, source) }
+        };
+        assert_eq!(Failure::of(&error(UNKNOWN_NAME)), Failure::Name);
+        assert_eq!(Failure::of(&error(NO_TRUST)), Failure::Certificate);
+        assert_eq!(Failure::of(&error(ErrorKind::Other)), Failure::Connection);
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub fn fetch(
         let failure = match &answer {
             Ok(response) if response.is_success() => return read(answer?, asked),
             Ok(response) => Failure::Status(response.status, response.retry_after()),
-            Err(_) => Failure::Connection,
+            Err(error) => Failure::of(error),
         };
         match retry::wait(failure, tried, retry::jitter()) {
             Some(wait) => std::thread::sleep(wait),

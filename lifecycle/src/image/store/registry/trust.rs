@@ -194,12 +194,26 @@ fn client_certificate(directory: &Path) -> Result<Option<ClientCert>, StoreError
         chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     let key_path = path.with_extension("key");
     let key_pem = read(&key_path)?;
-    PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| damaged(&key_path, &error))?;
+    let der = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| damaged(&key_path, &error))?;
+    usable(&chain, der).map_err(|why| StoreError::Damaged { what: path.display().to_string(), why })?;
     let key = PrivateKey::from_pem(&key_pem).map_err(|_| StoreError::Damaged {
         what: key_path.display().to_string(),
         why: "it holds no private key".to_owned(),
     })?;
     Ok(Some(ClientCert::new_with_certs(&chain, key)))
+}
+
+/// Why a certificate and its key cannot be used together; what makes connections takes that for granted.
+fn usable(chain: &[Certificate<'static>], key: PrivateKeyDer<'static>) -> Result<(), String> {
+    let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
+    let provider = rustls::crypto::ring::default_provider();
+    match rustls::sign::CertifiedKey::from_der(chain, key, &provider) {
+        Ok(_) => Ok(()),
+        Err(error) if error.to_string().contains("UnsupportedCertVersion") => {
+            Err("it is an X.509 certificate of a version before 3".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
