@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Base, Claim, Permitted, RunDockerfile, Survey, Target, Verdict, verdict};
+use crate::policy::{Base, Claim, LABEL, Permitted, RunDockerfile, Survey, Target, Verdict, verdict};
 
 /// The layout of the file; a reader refuses another.
 pub const PLAN_VERSION: u32 = 1;
@@ -27,7 +27,7 @@ pub struct PlannedDockerfile {
     pub target: PlannedTarget,
     /// Whether a later Dockerfile switches the base, so that this one is left out.
     pub superseded: bool,
-    /// The image it would be applied to; with the changes of those before it.
+    /// The image it would be applied to, with the changes of those before it; empty if not known yet.
     pub base_before: String,
     /// The image it builds on: the same, or the one that FROM names.
     pub base_after: String,
@@ -37,7 +37,7 @@ pub struct PlannedDockerfile {
     pub instructions: Vec<PlannedInstruction>,
     /// Build arguments supplied to it, by name.
     pub arguments: Vec<String>,
-    /// The digest of its build context, if it was computed.
+    /// The digest of its build context, as `sha256:…`; absent if it takes nothing from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
     /// The values of USER, in order.
@@ -95,7 +95,11 @@ pub enum PlannedVerdict {
     /// The run image's label stays.
     Inherited,
     /// It becomes `true`.
-    True,
+    True {
+        /// What would make it `false` and is not known yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unless: Option<String>,
+    },
     /// It becomes `false`.
     False {
         /// Why.
@@ -157,7 +161,7 @@ impl PlannedDockerfile {
             Base::Given => base_before,
             Base::Switched { image } => image,
         };
-        let Survey { instructions, users, claim } = permitted.survey();
+        let Survey { instructions, users, claim, context: _ } = permitted.survey();
         Self {
             extension: to_plan.extension.to_owned(),
             target: match permitted.target() {
@@ -204,7 +208,10 @@ fn rebasable(run_label: Option<&str>, dockerfiles: &[ToPlan<'_>]) -> PlannedVerd
         .collect();
     match verdict(run_label, &applied) {
         Verdict::Inherited => PlannedVerdict::Inherited,
-        Verdict::Rebasable { .. } => PlannedVerdict::True,
+        Verdict::Rebasable { .. } => {
+            let unless = run_label.is_none().then(|| format!("the run image has {LABEL}=false"));
+            PlannedVerdict::True { unless }
+        }
         Verdict::NotRebasable { reason } => PlannedVerdict::False { reason },
     }
 }
@@ -269,7 +276,10 @@ mod tests {
         assert_eq!(planned.users, ["root", "${user_id}"]);
         assert_eq!(planned.final_user.as_deref(), Some("${user_id}"));
         assert_eq!(planned.rebasable_claim, PlannedClaim::True);
-        assert_eq!(plan.rebasable, PlannedVerdict::True);
+        assert_eq!(plan.rebasable, PlannedVerdict::True { unless: None });
+        let plan = ExtendPlan::new(Bases { run_label: None, ..BASES }, &[to_plan("e", &file)]);
+        let unless = Some("the run image has io.buildpacks.rebasable=false".to_owned());
+        assert_eq!(plan.rebasable, PlannedVerdict::True { unless });
     }
 
     #[test]

@@ -196,6 +196,12 @@ impl BuildState {
         self.config
     }
 
+    /// Tells whether every variable of a word is set.
+    pub(crate) fn knows(&self, word: &str) -> bool {
+        let lookup = |name: &str| self.variables.get(name).cloned();
+        expand::word(word, self.scope.escape(), &lookup).is_ok_and(|expansion| expansion.unset.is_empty())
+    }
+
     /// Expands `instruction` with the variables before it, changes the state by it, and returns what is
     /// to be done to the root directory.
     ///

@@ -154,10 +154,101 @@ fn failing_extensions_end_with_91_and_bad_output_with_92() {
     ];
     for (script, text) in scripts {
         sandbox.script("cnb/extensions/e/1/bin/generate", &format!("#!/bin/sh\n{script}\n"));
-        fails(&sandbox, 92).says(text);
+        let enforced = sandbox.run_with("detector", [] as [&str; 0], |command| {
+            command.env("CNB_APP_DIR_GUARD", "enforce");
+        });
+        enforced.expect_code(92).says(text);
         let left = std::fs::read_dir(sandbox.path("layers/generated")).expect("a directory").count();
         assert_eq!(left, 0, "nothing half-made is left");
     }
+}
+
+#[test]
+fn an_extension_that_writes_to_the_application_is_warned_of() {
+    let sandbox = sandbox(&[("a", "")], &[&["a"]]);
+    extension(&sandbox, "e", "touch made");
+    detect(&sandbox).ok().says("Warning: extension e@1 changed the application directory");
+    let typo = |command: &mut std::process::Command| {
+        command.env("CNB_APP_DIR_GUARD", "enforced");
+    };
+    sandbox.run_with("detector", [] as [&str; 0], typo).expect_code(3).says("is not warn, enforce or off");
+}
+
+/// An extension whose run.Dockerfile has one of everything that a policy may refuse.
+fn with_everything(sandbox: &Sandbox) {
+    extension(sandbox, "e", "cp \"$CNB_EXTENSION_DIR\"/*.Dockerfile \"$CNB_OUTPUT_DIR\"");
+    let run = "FROM other.example/base:1\nRUN make\nADD https://x.example/f /f\nCOPY file /\n\
+               LABEL io.buildpacks.rebasable=true\nUSER root\n";
+    sandbox.write("cnb/extensions/e/1/run.Dockerfile", run);
+    let build = "ARG base_image\nFROM ${base_image}\nARG build_id\nRUN echo ${build_id}\n";
+    sandbox.write("cnb/extensions/e/1/build.Dockerfile", build);
+    sandbox.write("workspace/file", "content");
+}
+
+#[test]
+fn the_plan_of_extending_is_written_beside_what_extensions_made() {
+    let sandbox = sandbox(&[("a", "")], &[&["a"]]);
+    with_everything(&sandbox);
+    detect(&sandbox).ok();
+    let plan: serde_json::Value =
+        serde_json::from_str(&sandbox.read("layers/generated/extend-plan.json")).expect("JSON");
+    let (build, run) = (&plan["dockerfiles"][0], &plan["dockerfiles"][1]);
+    assert_eq!((&plan["version"], &plan["rebasable"]["label"]), (&1.into(), &"true".into()));
+    assert_eq!((&build["target"], &build["instructions"][1]["volatile"]), (&"build".into(), &true.into()));
+    assert_eq!(
+        (&build["context"], &build["final_user"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+    assert_eq!((&run["extension"], &run["base_after"]), (&"e".into(), &"other.example/base:1".into()));
+    let lines: Vec<(u64, bool)> = run["instructions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|instruction| {
+            (
+                instruction["line"].as_u64().expect("a number"),
+                instruction["network"].as_bool().expect("a boolean"),
+            )
+        })
+        .collect();
+    assert_eq!(lines, [(2, true), (3, true), (4, false), (5, false), (6, false)]);
+    assert_eq!((&run["final_user"], &run["rebasable_claim"]), (&"root".into(), &"true".into()));
+    assert!(run["context"].as_str().is_some_and(|digest| digest.starts_with("sha256:")));
+}
+
+#[test]
+fn a_policy_refuses_what_extensions_would_do() {
+    let sandbox = sandbox(&[("a", "")], &[&["a"]]);
+    with_everything(&sandbox);
+    let policy = sandbox.path("policy.toml");
+    let refused = |rules: &str, text: &str| {
+        sandbox.write("policy.toml", rules);
+        let told: [&std::ffi::OsStr; 2] = ["-extend-policy".as_ref(), policy.as_ref()];
+        sandbox.run("detector", told).expect_code(92).says(text);
+        let by_variable = sandbox.run_with("detector", [] as [&str; 0], |command| {
+            command.env("CNB_EXTEND_POLICY", &policy);
+        });
+        by_variable.expect_code(92).says(text);
+        let left = std::fs::read_dir(sandbox.path("layers/generated")).expect("a directory").count();
+        assert_eq!((left, sandbox.path("layers/group.toml").exists()), (0, false));
+    };
+    refused(
+        "deny = ['run']",
+        "build.Dockerfile of extension `e` on line 4: `RUN echo ${build_id}` is denied by `run`",
+    );
+    refused("deny = ['add-url']", "on line 3: `ADD https://x.example/f /f` is denied by `add-url`");
+    refused(
+        "deny = ['network']",
+        "run.Dockerfile of extension `e` on line 2: `RUN make` is denied by `network`",
+    );
+    refused("deny = ['root']", "run.Dockerfile of extension `e` on line 6: a final user that is root");
+    refused(
+        "allow-from = ['some.example/*']",
+        "FROM other.example/base:1 is not among the images of `allow-from`",
+    );
+    refused("deny = ['rum']", "unknown variant `rum`");
+    sandbox.write("policy.toml", "allow-from = ['other.example/*']");
+    sandbox.run("detector", [std::path::Path::new("-extend-policy"), &policy]).ok();
 }
 
 #[test]

@@ -183,6 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn a_download_from_where_only_the_base_image_knows_is_one() {
+        for text in [
+            "FROM x\nENV a=b\nADD $u /",
+            "FROM x\nENV u=${v}/x\nADD $u /",
+            "FROM x\nARG u=${v:-f}\nADD a $u/f /",
+        ] {
+            let line = text.lines().last().unwrap();
+            let expected = format!("{PREFIX} on line 3: `{line}` is denied by `add-url`");
+            check(r#"{"deny": ["add-url"]}"#, text, &[&expected]);
+        }
+        let known = "FROM x\nENV d=dir\nARG build_id\nENV u=$d/$build_id\nADD $u/f /\nCOPY $v /";
+        check(r#"{"deny": ["add-url"]}"#, known, &[]);
+    }
+
+    #[test]
     fn the_network_can_be_denied() {
         let expected = format!("{PREFIX} on line 3: `RUN y` is denied by `network`");
         check(r#"{"deny": ["network"]}"#, "FROM x\nRUN --network=none z\nRUN y", &[&expected]);

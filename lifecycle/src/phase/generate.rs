@@ -5,8 +5,10 @@
 //!
 //! Spec: image_extension.md "Phase: Generation", platform.md "detector".
 
+mod context;
 mod guard;
 mod output;
+mod policy;
 mod publish;
 mod run_image;
 #[cfg(test)]
@@ -16,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use extensions::plan::{Bases, ExtendPlan, ToPlan};
-use extensions::policy::{Permitted, Target};
+use extensions::policy::{Permitted, Refusal, Target};
 
 use crate::api::PlatformApi;
 use crate::component::catalog::{Catalog, CatalogError, Component};
@@ -36,6 +38,7 @@ use output::Output;
 use publish::Staging;
 
 pub use guard::AppDirGuard;
+pub use policy::Policy;
 
 /// What generating works on.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct GenerateInputs<'a> {
     pub generated_dir: &'a Path,
     /// What happens when an extension writes to the application directory.
     pub app_dir_guard: AppDirGuard,
+    /// The platform's rules for what extensions may do, if it has any.
+    pub policy: Option<&'a Policy>,
 }
 
 /// What extensions made of plan and images.
@@ -134,6 +139,9 @@ pub enum GenerateError {
         /// What changed.
         paths: Vec<PathBuf>,
     },
+    /// The platform's rules do not allow what extensions would do.
+    #[error("the platform's policy for image extensions does not allow this: {}", policy::list(.0))]
+    Refused(Vec<Refusal>),
     /// Reading or writing failed.
     #[error("{doing} `{}`", path.display())]
     Io {
@@ -192,7 +200,10 @@ pub fn generate(inputs: &GenerateInputs<'_>, log: &Log) -> Result<Generated, Gen
     }
     log.debug("Checking run image");
     let (analyzed, superseded) = choose(inputs, &outputs, log);
-    let extend_plan = extend_plan(inputs, &outputs, &superseded);
+    let extend_plan = extend_plan(inputs, &staging, &outputs, &superseded, log);
+    if let Some(policy) = inputs.policy {
+        policy.check(&extend_plan).map_err(GenerateError::Refused)?;
+    }
     log.debug("Copying Dockerfiles");
     publish::publish(inputs.platform_api, &staging, inputs.generated_dir, &outputs, &superseded)?;
     Ok(Generated { plan, analyzed, extend_plan })
@@ -249,24 +260,33 @@ fn choose(inputs: &GenerateInputs<'_>, outputs: &[Output], log: &Log) -> (Analyz
 }
 
 /// What the extender will do, in the order in which it does it.
-fn extend_plan(inputs: &GenerateInputs<'_>, outputs: &[Output], superseded: &[bool]) -> ExtendPlan {
-    let dockerfiles = outputs.iter().zip(superseded).flat_map(|(output, superseded)| {
-        let to_plan = move |permitted, superseded, args: &[String]| ToPlan {
-            extension: output.extension.id.as_str(),
-            permitted,
-            superseded,
-            arguments: args.to_vec(),
-            context: None,
-        };
-        let build = output.build.as_ref().map(|permitted| to_plan(permitted, false, &output.build_args));
-        let run = output.run.as_ref().map(|permitted| to_plan(permitted, *superseded, &output.run_args));
-        build.into_iter().chain(run)
-    });
+fn extend_plan(
+    inputs: &GenerateInputs<'_>,
+    staging: &Staging,
+    outputs: &[Output],
+    superseded: &[bool],
+    log: &Log,
+) -> ExtendPlan {
+    let mut dockerfiles = Vec::new();
+    for (output, superseded) in outputs.iter().zip(superseded) {
+        let made = staging.output(&output.extension.id);
+        let both = [(&output.build, &output.build_args, false), (&output.run, &output.run_args, *superseded)];
+        for (permitted, args, superseded) in both {
+            let Some(permitted) = permitted else { continue };
+            dockerfiles.push(ToPlan {
+                extension: output.extension.id.as_str(),
+                permitted,
+                superseded,
+                arguments: args.clone(),
+                context: context::digest(permitted, &made, inputs, log),
+            });
+        }
+    }
     let analyzed = inputs.analyzed;
     let run = analyzed
         .run_image
         .as_ref()
         .map_or("", |run| if run.image.is_empty() { &run.reference } else { &run.image });
     let build = analyzed.build_image.as_ref().map_or("", |build| &build.reference);
-    ExtendPlan::new(Bases { build, run, run_label: None }, &dockerfiles.collect::<Vec<_>>())
+    ExtendPlan::new(Bases { build, run, run_label: None }, &dockerfiles)
 }

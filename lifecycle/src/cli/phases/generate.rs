@@ -10,10 +10,13 @@ use crate::files::run::Run;
 use crate::log::Log;
 use crate::phase::detect::Detected;
 use crate::phase::generate::{
-    AppDirGuard, GenerateError, GenerateInputs, Generated, generate as generate_phase,
+    AppDirGuard, GenerateError, GenerateInputs, Generated, Policy, generate as generate_phase,
 };
 
-/// Runs the extensions of the group.
+/// What the extender will do: a file beside the outputs of extensions, whose names are IDs.
+const EXTEND_PLAN: &str = "extend-plan.json";
+
+/// Runs the extensions of the group, and writes what the extender will do.
 ///
 /// # Errors
 /// When an extension fails, and when what it puts out is not permitted.
@@ -30,6 +33,7 @@ pub fn generate(
     } else {
         Run::default()
     };
+    let policy = policy(inputs)?;
     let generate = GenerateInputs {
         platform_api: inputs.api,
         extensions: &detected.group.group_extensions,
@@ -41,15 +45,40 @@ pub fn generate(
         env: &around.env,
         generated_dir: &inputs.path_of(inputs::GENERATED),
         app_dir_guard: app_dir_guard(inputs)?,
+        policy: policy.as_ref(),
     };
-    generate_phase(&generate, log).map_err(|error| {
-        let guarded = matches!(error, GenerateError::AppChanged { .. });
-        let failure = Failure::new(Exit::from(&error), "generate", error);
-        if guarded {
-            failure.hint("CNB_APP_DIR_GUARD=enforce asks for this; without it, it is a warning.")
-        } else {
-            failure
+    let generated = generate_phase(&generate, log).map_err(|error| failure(inputs, error))?;
+    let failed = |error| Failure::new(Exit::Generate, "generate", error);
+    let text = serde_json::to_string_pretty(&generated.extend_plan).expect("every map has text keys");
+    files::write("extend plan", &generate.generated_dir.join(EXTEND_PLAN), &(text + "\n")).map_err(failed)?;
+    Ok(generated)
+}
+
+fn failure(inputs: &Inputs, error: GenerateError) -> Failure {
+    let hint = match &error {
+        GenerateError::AppChanged { .. } => {
+            Some("CNB_APP_DIR_GUARD=enforce asks for this; without it, it is a warning.".to_owned())
         }
+        GenerateError::Refused(_) => {
+            let path = inputs.path(inputs::EXTEND_POLICY);
+            path.map(|path| format!("Nothing was extended. The rules are in `{}`.", path.display()))
+        }
+        _ => None,
+    };
+    let failure = Failure::new(Exit::from(&error), "generate", error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// The platform's rules for what extensions may do. Without them nothing is extended: rules that
+/// cannot be read must not be passed over.
+fn policy(inputs: &Inputs) -> Result<Option<Policy>, Failure> {
+    let policy = inputs.path(inputs::EXTEND_POLICY).map(|path| files::read(&path)).transpose();
+    policy.map_err(|error| {
+        Failure::new(Exit::Generate, "generate", error)
+            .hint("-extend-policy or CNB_EXTEND_POLICY says which file has the rules for image extensions.")
     })
 }
 

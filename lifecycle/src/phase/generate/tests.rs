@@ -20,6 +20,7 @@ struct Given {
     plan: String,
     run: String,
     guard: AppDirGuard,
+    policy: Option<Policy>,
     level: Level,
 }
 
@@ -37,7 +38,15 @@ impl Given {
         let mut place = Place::new();
         place.api = api.parse().unwrap();
         let (plan, run) = (String::new(), "[[images]]\nimage = \"known\"\n".to_owned());
-        Self { place, group: Vec::new(), plan, run, guard: AppDirGuard::Enforce, level: Level::Info }
+        Self {
+            place,
+            group: Vec::new(),
+            plan,
+            run,
+            guard: AppDirGuard::Enforce,
+            policy: None,
+            level: Level::Info,
+        }
     }
 
     fn extension(&mut self, id: &str, script: &str) {
@@ -84,6 +93,7 @@ impl Given {
                 env,
                 generated_dir: &self.place.path("generated"),
                 app_dir_guard: self.guard,
+                policy: self.policy.as_ref(),
             };
             generate(&inputs, &log)
         });
@@ -338,6 +348,40 @@ fn application_directory_is_watched() {
     given.guard = AppDirGuard::Off;
     let (result, log) = given.generate();
     assert!(result.is_ok() && !log.contains("changed"), "{log}");
+}
+
+#[test]
+fn what_the_policy_refuses_is_not_published() {
+    let mut given = Given::new("0.13");
+    given.fixed("a", &[("run.Dockerfile", &format!("{EXTEND}USER root\n")), ("build.Dockerfile", EXTEND)]);
+    given.policy = Some(Policy::parse("deny = ['run', 'root']").unwrap());
+    let error = given.fails(
+        "build.Dockerfile of extension `a` on line 3: `RUN true` is denied by `run`; run.Dockerfile of extension \
+         `a` on line 3: `RUN true` is denied by `run`; run.Dockerfile of extension `a` on line 4",
+    );
+    assert!(!error.is_extension_failure());
+    given.policy = Some(Policy::parse("deny = ['add-url']\nallow-from = []").unwrap());
+    given.generated();
+}
+
+#[test]
+fn the_plan_names_the_context_that_a_dockerfile_takes_from() {
+    let copy = format!("{EXTEND}COPY . /\n");
+    let digests = |given: &Given| -> Vec<Option<String>> {
+        given.generated().extend_plan.dockerfiles.into_iter().map(|file| file.context).collect()
+    };
+    let mut given = Given::new("0.13");
+    given.place.write("app/file", "x", 0o644);
+    given.fixed("a", &[("run.Dockerfile", &copy), ("build.Dockerfile", EXTEND), ("context.build/file", "y")]);
+    given.fixed("b", &[("run.Dockerfile", &copy), ("build.Dockerfile", &copy), ("context.build/file", "x")]);
+    let before = digests(&given);
+    assert!(before[0].is_none(), "nothing is taken from it");
+    assert!(before[1].as_ref().is_some_and(|digest| digest.starts_with("sha256:")));
+    assert_eq!((&before[1], &before[1]), (&before[2], &before[3]), "the same file in all of them");
+    given.place.write("app/file", "y", 0o644);
+    let after = digests(&given);
+    assert_ne!(before[1], after[1]);
+    assert_eq!((&before[2], &after[1]), (&after[2], &after[3]));
 }
 
 #[test]
