@@ -1,144 +1,132 @@
-//! A reader that hashes all that is read, on a second thread: the first has files to write.
+//! A reader that has all that is read hashed, by a [`Crew`].
+//!
+//! What is read lies in chunks that the hash, and whoever writes it to files, share.
 
-use std::io::{self, BufRead, Read, Write as _};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::io::{self, BufRead, Read};
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
-use crate::digest::{DiffId, Hashing};
+use super::crew::{Crew, Failed, Write};
+use crate::digest::DiffId;
 
 /// How many bytes are read at once.
-const CHUNK: usize = 256 << 10;
+pub const CHUNK: usize = 256 << 10;
 
-/// How many chunks are in memory at most: the one in use, and those that wait for their hash.
-const CHUNKS: usize = 8;
+/// Bytes that were read. When the last who needs them is done, their memory is used again.
+#[derive(Debug)]
+pub struct Chunk {
+    bytes: Vec<u8>,
+    length: usize,
+    crew: Arc<Crew>,
+}
 
-/// Reads in chunks, and hashes each when it was used.
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.crew.take_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// A part of a chunk.
+#[derive(Debug)]
+pub struct Piece {
+    chunk: Arc<Chunk>,
+    range: Range<usize>,
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.chunk[self.range.clone()]
+    }
+}
+
+/// Reads in chunks, and has each hashed.
 #[derive(Debug)]
 pub struct HashedChunks<R> {
     reader: R,
-    chunk: Vec<u8>,
-    /// How many of its bytes were read, and how many of those given out.
-    length: usize,
+    /// The last one that was read; `None` before the first.
+    chunk: Option<Arc<Chunk>>,
+    /// How many of its bytes were given out.
     given: usize,
-    hash: Hash,
-}
-
-#[derive(Debug)]
-enum Hash {
-    /// On this thread: there was only one chunk so far, or there are no more threads.
-    Here(Hashing<io::Sink>, ThreadUse),
-    There(Hasher),
-}
-
-/// Whether a second thread may be begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ThreadUse {
-    Possible,
-    Impossible,
-}
-
-/// The second thread.
-#[derive(Debug)]
-struct Hasher {
-    /// Chunks to hash, with how many bytes of each.
-    used: SyncSender<(Vec<u8>, usize)>,
-    /// Memory to use again.
-    free: Receiver<Vec<u8>>,
-    /// How many more may be made.
-    spare: usize,
-    thread: JoinHandle<Hashing<io::Sink>>,
+    crew: Arc<Crew>,
+    /// How many threads may be begun: none is before a whole chunk was read.
+    threads: usize,
 }
 
 impl<R: Read> HashedChunks<R> {
-    /// Reads from `reader`.
-    pub fn new(reader: R) -> Self {
-        let hash = Hash::Here(Hashing::new(io::sink()), ThreadUse::Possible);
-        Self { reader, chunk: vec![0; CHUNK], length: 0, given: 0, hash }
+    /// Reads from `reader`, with the help of at most so many threads.
+    pub fn new(reader: R, threads: usize) -> Self {
+        Self { reader, chunk: None, given: 0, crew: Arc::new(Crew::new()), threads }
     }
 
-    /// Reads to the end. Returns the hash of everything.
-    pub fn finish(mut self) -> io::Result<DiffId> {
+    /// Reads to the end and waits for all writes. Returns the hash of everything, and the first write that failed.
+    pub fn finish(mut self) -> io::Result<(DiffId, Option<Failed>)> {
         while !self.fill_buf()?.is_empty() {
-            self.given = self.length;
+            self.given = self.chunk.as_ref().map_or(0, |chunk| chunk.length);
         }
-        let hash = match self.hash {
-            Hash::Here(hash, _) => hash,
-            Hash::There(hasher) => {
-                drop(hasher.used);
-                hasher.thread.join().map_err(|_| io::Error::other("the thread that hashes has panicked"))?
-            }
-        };
-        Ok(DiffId::new(hash.finish().0))
+        self.chunk = None;
+        let (hash, failed) = self.crew.finish();
+        Ok((DiffId::new(hash), failed))
     }
 
-    /// Gives the chunk to be hashed, and has another one in its place.
-    fn hash_chunk(&mut self) -> io::Result<()> {
-        if let Hash::Here(hash, ThreadUse::Possible) = &mut self.hash
-            && self.length == CHUNK
-        {
-            self.hash = start(std::mem::replace(hash, Hashing::new(io::sink())));
-        }
-        match &mut self.hash {
-            Hash::Here(hash, _) => hash.write_all(&self.chunk[..self.length]),
-            Hash::There(hasher) => {
-                let gone = |()| io::Error::other("the thread that hashes has ended");
-                let next = match hasher.free.try_recv() {
-                    Ok(free) => free,
-                    Err(_) if hasher.spare > 0 => {
-                        hasher.spare -= 1;
-                        vec![0; CHUNK]
-                    }
-                    Err(_) => hasher.free.recv().map_err(|_| gone(()))?,
-                };
-                let chunk = std::mem::replace(&mut self.chunk, next);
-                hasher.used.send((chunk, self.length)).map_err(|_| gone(()))
-            }
-        }
+    /// Gives out at most `limit` bytes of what comes next; none at the end.
+    pub fn next_piece(&mut self, limit: u64) -> io::Result<Option<Piece>> {
+        let there = self.fill_buf()?.len();
+        let count = there.min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let begin = self.given;
+        self.given += count;
+        let chunk = self.chunk.as_ref().filter(|_| count > 0);
+        Ok(chunk.map(|chunk| Piece { chunk: Arc::clone(chunk), range: begin..begin + count }))
+    }
+
+    /// Has pieces written. Fails if a write before them did.
+    pub fn write(&self, writes: Vec<Write>) -> Result<(), Failed> {
+        self.crew.write(writes)
     }
 
     fn read_chunk(&mut self) -> io::Result<()> {
-        (self.length, self.given) = (0, 0);
-        while self.length < CHUNK {
-            match self.reader.read(&mut self.chunk[self.length..]) {
+        (self.chunk, self.given) = (None, 0);
+        let mut bytes = self.crew.memory(CHUNK);
+        let mut length = 0;
+        while length < CHUNK {
+            match self.reader.read(&mut bytes[length..]) {
                 Ok(0) => break,
-                Ok(read) => self.length += read,
+                Ok(read) => length += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        let chunk = Arc::new(Chunk { bytes, length, crew: Arc::clone(&self.crew) });
+        self.chunk = Some(Arc::clone(&chunk));
+        if length == CHUNK {
+            Crew::start(&self.crew, std::mem::take(&mut self.threads));
+        }
+        self.crew.hash(chunk);
         Ok(())
     }
 }
 
-/// Goes on with `hash` on a thread of its own.
-fn start(hash: Hashing<io::Sink>) -> Hash {
-    let (used, to_hash) = sync_channel::<(Vec<u8>, usize)>(CHUNKS);
-    let (give_back, free) = sync_channel(CHUNKS);
-    let work = move || {
-        let mut hash = hash;
-        for (chunk, length) in to_hash {
-            hash.write_all(&chunk[..length]).expect("a sink takes all");
-            // The reader may have ended early.
-            let _ = give_back.send(chunk);
-        }
-        hash
-    };
-    match thread::Builder::new().name("hash".to_owned()).spawn(work) {
-        Ok(thread) => Hash::There(Hasher { used, free, spare: CHUNKS - 1, thread }),
-        // Nothing was hashed before the first chunk is full.
-        Err(_) => Hash::Here(Hashing::new(io::sink()), ThreadUse::Impossible),
+impl<R> Drop for HashedChunks<R> {
+    fn drop(&mut self) {
+        self.crew.dismiss();
     }
 }
 
 impl<R: Read> BufRead for HashedChunks<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.given == self.length {
-            if self.length > 0 {
-                self.hash_chunk()?;
-            }
+        if self.chunk.as_ref().is_none_or(|chunk| self.given == chunk.length) {
             self.read_chunk()?;
         }
-        Ok(&self.chunk[self.given..self.length])
+        Ok(self.chunk.as_ref().map_or(&[], |chunk| &chunk[self.given..]))
     }
 
     fn consume(&mut self, count: usize) {
@@ -161,23 +149,47 @@ mod tests {
 
     #[test]
     fn every_length_is_read_and_hashed() {
-        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 20 * CHUNK + 7] {
-            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
-            let mut chunks = HashedChunks::new(bytes.as_slice());
-            let mut read = Vec::new();
-            chunks.read_to_end(&mut read).expect("read");
-            assert!(read == bytes, "{length}");
-            assert_eq!(chunks.finish().expect("hash"), DiffId::new(Digest::of(&bytes)), "{length}");
+        for threads in [0, 1, 3] {
+            for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 20 * CHUNK + 7] {
+                let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+                let mut chunks = HashedChunks::new(bytes.as_slice(), threads);
+                let mut read = Vec::new();
+                chunks.read_to_end(&mut read).expect("read");
+                assert!(read == bytes, "{length}");
+                assert_eq!(chunks.finish().expect("hash").0, DiffId::new(Digest::of(&bytes)), "{length}");
+            }
         }
     }
 
     #[test]
     fn what_was_not_read_is_hashed_too_and_one_given_up_ends() {
-        let bytes = vec![7; 5 * CHUNK];
-        let chunks = HashedChunks::new(bytes.as_slice());
-        assert_eq!(chunks.finish().expect("hash"), DiffId::new(Digest::of(&bytes)));
-        let mut chunks = HashedChunks::new(bytes.as_slice());
-        chunks.read_exact(&mut vec![0; 3 * CHUNK]).expect("read");
-        drop(chunks);
+        for threads in [0, 1, 3] {
+            let bytes = vec![7; 5 * CHUNK];
+            let chunks = HashedChunks::new(bytes.as_slice(), threads);
+            assert_eq!(chunks.finish().expect("hash").0, DiffId::new(Digest::of(&bytes)));
+            let mut chunks = HashedChunks::new(bytes.as_slice(), threads);
+            chunks.read_exact(&mut vec![0; 3 * CHUNK]).expect("read");
+            drop(chunks);
+        }
+    }
+
+    #[test]
+    fn pieces_share_a_bounded_number_of_chunks_and_are_all_that_is_read() {
+        for threads in [0, 1, 3] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(3 * 30 * CHUNK + 9).collect();
+            let mut chunks = HashedChunks::new(bytes.as_slice(), threads);
+            let (mut read, mut held) = (Vec::new(), Vec::new());
+            for limit in [1, 1000, 70_000].into_iter().cycle() {
+                let Some(piece) = chunks.next_piece(limit).expect("read") else { break };
+                assert!(piece.len() as u64 <= limit);
+                read.extend_from_slice(&piece);
+                held.push(piece);
+                if held.len() == 10 {
+                    held.clear();
+                }
+            }
+            assert!(read == bytes);
+            assert_eq!(chunks.finish().expect("hash").0, DiffId::new(Digest::of(&bytes)));
+        }
     }
 }

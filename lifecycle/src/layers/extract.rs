@@ -6,12 +6,15 @@
 //! same tar holds; everything else is refused. Modes are those of the tar, owners and times are not.
 
 use std::fs::File;
-use std::io::{self, BufRead, Write as _};
+use std::io::{self, BufRead, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, linkat, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
+use super::chunks::{CHUNK, HashedChunks};
+use super::crew::{Failed, Target, Write};
 use super::header::padding;
 use super::read::{Entry, next_entry};
 use super::walk::{Place, open_dir};
@@ -22,6 +25,9 @@ const NAME_MAX: usize = 64 << 10;
 
 /// The most directories whose modes are set at the end: they are remembered until then.
 const CLOSED_DIRS_MAX: usize = 1 << 20;
+
+/// The most writes of one batch. With those that wait it bounds how many files are open.
+const BATCH: usize = 32;
 
 /// Why an entry was not written.
 #[derive(Debug)]
@@ -54,17 +60,26 @@ struct Extractor<'a> {
     /// Directories that get their modes at the end.
     closed: Vec<(Vec<Vec<u8>>, u32)>,
     found: Extracted,
+    /// Contents that are handed over to be written, and their bytes.
+    batch: Vec<Write>,
+    bytes: usize,
 }
 
 /// Writes all entries of `tar` that are below the directory of that `name` into `root`.
-pub fn extract(tar: &mut impl BufRead, name: &[&[u8]], root: OwnedFd) -> Result<Extracted, ExtractError> {
+pub fn extract(
+    tar: &mut HashedChunks<impl Read>,
+    name: &[&[u8]],
+    root: OwnedFd,
+) -> Result<Extracted, ExtractError> {
     let place = Place::at(root).map_err(|errno| ExtractError::Write(Vec::new(), errno.into()))?;
-    let (at, closed) = (Vec::new(), Vec::new());
-    let mut extractor = Extractor { name, place, at, umask: umask(), closed, found: Extracted::default() };
+    let (at, closed, batch) = (Vec::new(), Vec::new(), Vec::new());
+    let found = Extracted::default();
+    let mut extractor = Extractor { name, place, at, umask: umask(), closed, found, batch, bytes: 0 };
     while let Some(entry) = next_entry(tar).map_err(ExtractError::Read)? {
         extractor.entry(&entry, tar)?;
         skip(tar, padding(entry.size)).map_err(ExtractError::Read)?;
     }
+    tar.write(std::mem::take(&mut extractor.batch)).map_err(not_written)?;
     extractor.close()?;
     Ok(extractor.found)
 }
@@ -80,7 +95,7 @@ enum Location<'e> {
 }
 
 impl Extractor<'_> {
-    fn entry(&mut self, entry: &Entry, tar: &mut impl BufRead) -> Result<(), ExtractError> {
+    fn entry(&mut self, entry: &Entry, tar: &mut HashedChunks<impl Read>) -> Result<(), ExtractError> {
         let refuse = |why| Err(ExtractError::Entry(entry.name.clone(), why));
         let (dirs, leaf) = match (self.locate(&entry.name), entry.flag) {
             (Err(why), _) => return refuse(why),
@@ -178,27 +193,43 @@ impl Extractor<'_> {
         Ok(())
     }
 
-    fn make_file(&mut self, name: &[u8], entry: &Entry, tar: &mut impl BufRead) -> Result<(), ExtractError> {
-        let failed = |error| ExtractError::Write(entry.name.clone(), error);
+    /// Makes a file. Its contents are written later, and its mode is set after them.
+    fn make_file(
+        &mut self,
+        name: &[u8],
+        entry: &Entry,
+        tar: &mut HashedChunks<impl Read>,
+    ) -> Result<(), ExtractError> {
+        let failed = |errno: Errno| ExtractError::Write(entry.name.clone(), errno.into());
         let mode = entry.mode & 0o7777;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = self.replacing(name, |dir, name| openat(dir, name, flags, Mode::from(mode & 0o777)));
-        let mut file = File::from(file.map_err(|errno| failed(errno.into()))?);
-        let mut left = entry.size;
-        while left > 0 {
-            let bytes = tar.fill_buf().map_err(ExtractError::Read)?;
-            let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            if count == 0 {
-                return Err(ExtractError::Read(io::ErrorKind::UnexpectedEof.into()));
-            }
-            file.write_all(&bytes[..count]).map_err(failed)?;
-            tar.consume(count);
-            left -= count as u64;
+        let file = file.map_err(failed)?;
+        let mode = Some(mode).filter(|mode| mode & (self.umask | 0o7000) != 0);
+        if entry.size == 0 {
+            return mode.map_or(Ok(()), |mode| fchmod(&file, Mode::from(mode))).map_err(failed);
         }
-        if mode & (self.umask | 0o7000) != 0 {
-            fchmod(&file, Mode::from(mode)).map_err(|errno| failed(errno.into()))?;
+        let target = Target::new(File::from(file), &entry.name, mode, entry.size);
+        let mut at = 0;
+        while at < entry.size {
+            let piece = tar.next_piece(entry.size - at).map_err(ExtractError::Read)?;
+            let piece = piece.ok_or_else(|| ExtractError::Read(io::ErrorKind::UnexpectedEof.into()))?;
+            let count = piece.len() as u64;
+            self.write(Write { target: Arc::clone(&target), at, piece }, tar)?;
+            at += count;
         }
         Ok(())
+    }
+
+    /// Has a piece written, with others.
+    fn write(&mut self, write: Write, tar: &HashedChunks<impl Read>) -> Result<(), ExtractError> {
+        self.bytes += write.piece.len();
+        self.batch.push(write);
+        if self.batch.len() < BATCH && self.bytes < CHUNK {
+            return Ok(());
+        }
+        self.bytes = 0;
+        tar.write(std::mem::take(&mut self.batch)).map_err(not_written)
     }
 
     fn make_hard_link(&mut self, name: &[u8], entry: &Entry) -> Result<(), ExtractError> {
@@ -254,6 +285,11 @@ impl Extractor<'_> {
         }
         Ok(())
     }
+}
+
+/// The error of a write that failed.
+pub fn not_written(failed: Failed) -> ExtractError {
+    ExtractError::Write(failed.name, failed.error)
 }
 
 fn skip(tar: &mut impl BufRead, mut count: usize) -> io::Result<()> {

@@ -10,6 +10,7 @@ pub mod blob;
 mod chunks;
 pub mod compressors;
 mod content;
+mod crew;
 pub mod decode;
 pub mod deflate;
 pub mod dir;

@@ -1,8 +1,8 @@
 //! Puts a layer's tar back into its directory. Nothing outside that directory can be written, whatever
 //! the tar holds, and nothing is seen of it before every byte was verified.
 //!
-//! A tar is read once: one thread writes its files into a new directory beside the layer's, another
-//! one hashes it. Then the new directory takes the old one's place.
+//! A tar is read once: one thread makes its files in a new directory beside the layer's, others hash it
+//! and write the contents. Then the new directory takes the old one's place.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::chunks::HashedChunks;
-use super::extract::{ExtractError, Extracted, extract};
+use super::extract::{ExtractError, Extracted, extract, not_written};
 use super::walk::open_dir;
 use crate::digest::DiffId;
 
@@ -67,8 +67,8 @@ pub enum UnpackError {
     },
 }
 
-/// Puts one layer back: `tar` is read once, to its end, uncompressed.
-pub fn restore(layer: &Restore, tar: impl Read) -> Result<(), UnpackError> {
+/// Puts one layer back, with as many threads: `tar` is read once, to its end, uncompressed.
+pub fn restore(layer: &Restore, tar: impl Read, threads: NonZeroUsize) -> Result<(), UnpackError> {
     let parts: Vec<&[u8]> = layer
         .dir
         .components()
@@ -79,12 +79,13 @@ pub fn restore(layer: &Restore, tar: impl Read) -> Result<(), UnpackError> {
     let new = NewDir::beside(&layer.dir)?;
     let root = open_dir(CWD, new.0.as_os_str().as_bytes())
         .map_err(|errno| write_error("open", &new.0, errno.into()))?;
-    let mut chunks = HashedChunks::new(tar);
+    let mut chunks = HashedChunks::new(tar, threads.get() - 1);
     let extracted = extract(&mut chunks, &parts, root);
-    let found = chunks.finish().map_err(UnpackError::Read)?;
+    let (found, failed) = chunks.finish().map_err(UnpackError::Read)?;
     if found != layer.diff_id {
         return Err(UnpackError::Digest { expected: layer.diff_id, found });
     }
+    let extracted = failed.map_or(extracted, |failed| Err(not_written(failed)));
     let extracted = extracted.map_err(|error| extract_error(error, &layer.dir))?;
     above.set_modes(&extracted)?;
     match extracted.root_mode {
@@ -93,12 +94,16 @@ pub fn restore(layer: &Restore, tar: impl Read) -> Result<(), UnpackError> {
     }
 }
 
+const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("not 0");
+
 /// Puts several layers back at once, each opened by `open`; results are in the order of `layers`.
 pub fn restore_all<'a, E: Send>(
     layers: &[Restore],
     threads: NonZeroUsize,
     open: impl Fn(&Restore) -> Result<Box<dyn Read + Send + 'a>, E> + Sync,
 ) -> Vec<Result<Result<(), UnpackError>, E>> {
+    // A layer that is alone gets all threads; several get one each beside their own.
+    let own = if layers.len() > 1 { threads.min(TWO) } else { threads };
     let results = Mutex::new(layers.iter().map(|_| None).collect::<Vec<_>>());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -106,7 +111,7 @@ pub fn restore_all<'a, E: Send>(
             let number = next.fetch_add(1, Ordering::Relaxed);
             layers.get(number).map(|layer| (number, layer))
         } {
-            let result = open(layer).map(|tar| restore(layer, tar));
+            let result = open(layer).map(|tar| restore(layer, tar, own));
             results.lock().unwrap_or_else(PoisonError::into_inner)[number] = Some(result);
         }
     };

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -66,7 +67,8 @@ pub fn restore_from_cache(cache: &dyn Cache, sha: &str, layers: &Path, log: &Log
 
 fn put_back(diff_id: DiffId, blob: impl Read + Send, dir: &Path) -> Result<(), String> {
     let tar = decompress(blob).map_err(|error| error.to_string())?;
-    unpack::restore(&Restore { diff_id, dir: dir.to_owned() }, tar).map_err(|error| chain(&error))
+    unpack::restore(&Restore { diff_id, dir: dir.to_owned() }, tar, NonZeroUsize::MIN)
+        .map_err(|error| chain(&error))
 }
 
 /// A layer whose SBOM files its buildpack gets back.

@@ -27,7 +27,7 @@ impl Place {
 
     fn restore(&self, tar: &[u8]) -> Result<(), UnpackError> {
         let diff_id = DiffId::new(Digest::of(tar));
-        restore(&Restore { diff_id, dir: self.layer.clone() }, tar)
+        restore(&Restore { diff_id, dir: self.layer.clone() }, tar, TWO)
     }
 
     /// The name of an entry of the layer.
@@ -228,15 +228,15 @@ fn other_bytes_leave_what_was_there() {
     let mut changed = whole.clone();
     changed[1024] ^= 1;
     for damaged in [&whole[..whole.len() - 1], &whole[..700], &[], &changed] {
-        let result = restore(&layer, damaged);
+        let result = restore(&layer, damaged, TWO);
         assert!(matches!(result, Err(UnpackError::Digest { expected, .. }) if expected == diff_id));
         assert_eq!(place.text("f"), "before");
         assert_eq!(place.others(), others);
     }
     let half = io::Read::chain(&whole[..600], Broken);
-    assert!(matches!(restore(&layer, half), Err(UnpackError::Read(_))));
+    assert!(matches!(restore(&layer, half, TWO), Err(UnpackError::Read(_))));
     assert_eq!(place.others(), others);
-    restore(&layer, whole.as_slice()).expect("restore");
+    restore(&layer, whole.as_slice(), TWO).expect("restore");
     assert_eq!(place.text("f"), "after");
 }
 
