@@ -17,13 +17,32 @@ pub struct Measured {
     pub written_bytes: u64,
 }
 
-/// The fastest of `rounds` runs of what `command` makes, each after `prepare`.
-pub fn best_of(rounds: usize, prepare: &dyn Fn(), command: &dyn Fn() -> Command) -> Measured {
-    let runs = (0..rounds).map(|_| {
-        prepare();
-        run(command())
-    });
-    runs.min_by(|a, b| a.seconds.total_cmp(&b.seconds)).expect("at least one round")
+/// A row of a table.
+pub struct Row<'a> {
+    /// What it is called.
+    pub name: &'static str,
+    prepare: Box<dyn Fn() + 'a>,
+    command: Box<dyn Fn() -> Command + 'a>,
+}
+
+impl<'a> Row<'a> {
+    /// Measures `command`, each time after `prepare`, which is not counted.
+    pub fn new(name: &'static str, prepare: impl Fn() + 'a, command: impl Fn() -> Command + 'a) -> Self {
+        Self { name, prepare: Box::new(prepare), command: Box::new(command) }
+    }
+}
+
+/// Runs the rows in turn, `rounds` times: what slows the machine down for a while slows down all of them.
+/// Gives the runs of each row.
+pub fn in_turn(rounds: usize, rows: &[Row<'_>]) -> Vec<Vec<Measured>> {
+    let mut runs = vec![Vec::with_capacity(rounds); rows.len()];
+    for _ in 0..rounds {
+        for (row, runs) in rows.iter().zip(&mut runs) {
+            (row.prepare)();
+            runs.push(run((row.command)()));
+        }
+    }
+    runs
 }
 
 fn run(mut command: Command) -> Measured {
