@@ -16,7 +16,7 @@ use lifecycle::files::SpecFile;
 use lifecycle::files::analyzed::Analyzed;
 use lifecycle::log::Log;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     cli::main(Phase::Creator, run)
 }
 

@@ -13,7 +13,7 @@ use lifecycle::files::group::Group;
 use lifecycle::files::metadata::BuildMetadata;
 use lifecycle::log::Log;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     cli::main(Phase::Exporter, run)
 }
 

@@ -16,7 +16,7 @@ use lifecycle::files::group::Group;
 use lifecycle::files::plan::Plan;
 use lifecycle::log::Log;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     cli::main(Phase::Extender, run)
 }
 

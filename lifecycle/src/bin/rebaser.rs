@@ -9,7 +9,7 @@ use lifecycle::cli::values::Inputs;
 use lifecycle::cli::{self, setup, stores};
 use lifecycle::log::Log;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     cli::main(Phase::Rebaser, run)
 }
 

@@ -11,7 +11,7 @@ use lifecycle::files::analyzed::Analyzed;
 use lifecycle::files::group::Group;
 use lifecycle::log::Log;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     cli::main(Phase::Restorer, run)
 }
 

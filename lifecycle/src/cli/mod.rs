@@ -194,6 +194,15 @@ pub fn is_set(variables: &Variables, name: &str) -> bool {
         == Some(true)
 }
 
+/// Ends a program that was called by a name that is no phase's.
+pub fn unknown_phase(name: &str) -> ExitCode {
+    let phases = "analyzer, creator, exporter, extender, rebaser, restorer";
+    let failure = Failure::new(Exit::Arguments, "", format!("failed to recognize phase: {name}"))
+        .hint(format!("Call this program by the name of a link to it: {phases}."));
+    start_log(Level::Info, true).error(failure.text());
+    ExitCode::from(failure.exit.code())
+}
+
 /// Prints `text`. A reader that went away is no failure.
 fn print(text: &str) {
     let _: io::Result<()> = io::stdout().write_all(text.as_bytes());
