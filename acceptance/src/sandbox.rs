@@ -22,6 +22,8 @@ pub struct Sandbox {
     root: tempfile::TempDir,
     /// `CNB_PLATFORM_API` of phases run here.
     pub platform_api: String,
+    /// Further variables of phases run here.
+    pub variables: Vec<(&'static str, &'static str)>,
 }
 
 /// How a phase ended.
@@ -87,7 +89,7 @@ impl Sandbox {
             tempfile::Builder::new().prefix("cnb-").tempdir().expect("a temporary directory can be made");
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))
             .expect("the owner may change modes");
-        let sandbox = Self { root, platform_api: "0.15".to_owned() };
+        let sandbox = Self { root, platform_api: "0.15".to_owned(), variables: Vec::new() };
         for dir in
             ["layers", "workspace", "cache", "launch-cache", "platform/env", "cnb/lifecycle", "layouts"]
         {
@@ -95,7 +97,8 @@ impl Sandbox {
         }
         for phase in binaries::PHASES {
             let (from, to) = (binaries::directory().join(phase), sandbox.phase_path(phase));
-            if from.exists() {
+            // What ships has links to one program.
+            if let Ok(from) = from.canonicalize() {
                 fs::hard_link(&from, &to)
                     .or_else(|_| fs::copy(&from, &to).map(drop))
                     .expect("a binary can be copied");
@@ -183,7 +186,7 @@ impl Sandbox {
     /// What every phase finds in its environment here: the API, and where the directories are.
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let path = |relative: &str| self.path(relative);
-        vec![
+        let mut variables = vec![
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
             ("HOME", self.path(".")),
             ("CNB_PLATFORM_API", PathBuf::from(&self.platform_api)),
@@ -201,7 +204,9 @@ impl Sandbox {
             ("CNB_SYSTEM_PATH", path("cnb/system.toml")),
             ("CNB_USER_ID", CNB_ID.to_string().into()),
             ("CNB_GROUP_ID", CNB_ID.to_string().into()),
-        ]
+        ];
+        variables.extend(self.variables.iter().map(|(name, value)| (*name, PathBuf::from(value))));
+        variables
     }
 
     /// Gives everything to the phases' user, where the test runs as root.

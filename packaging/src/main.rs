@@ -63,7 +63,9 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, Error> {
 }
 
 fn package(options: &Options) -> Result<(), Error> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the repository");
+    // Of the running cargo where there is one, so that one program packages any checkout.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let repository = Path::new(&here).parent().expect("the crate is in the repository");
     let graph = Graph::of(repository, &compile::triple())?;
     let dir = match &options.from {
         Some(dir) => dir.clone(),

@@ -5,6 +5,7 @@ mod caches;
 mod daemons;
 mod detect;
 mod exits;
+mod explains;
 mod golden;
 mod greeter;
 mod gzip;

@@ -6,7 +6,8 @@ use std::error::Error;
 use std::io::{self, Write};
 
 use super::inputs::Phase;
-use crate::log::chain;
+use super::reason::reason;
+use crate::log::{Fault, Log, causes, chain};
 use crate::phase::build::BuildError;
 use crate::phase::detect::DetectError;
 use crate::phase::generate::GenerateError;
@@ -74,6 +75,32 @@ impl Exit {
             Self::GenerateFailed => 91,
             Self::Generate => 92,
             Self::Extend => 102,
+        }
+    }
+}
+
+impl Exit {
+    /// A name for programs that read logs. It stays the same for good, whatever becomes of the texts.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Arguments => "inputs",
+            Self::PlatformApi => "platform-api-unsupported",
+            Self::BuildpackApi => "buildpack-api-unsupported",
+            Self::NotDetected => "not-detected",
+            Self::NotDetectedWithErrors => "not-detected-with-errors",
+            Self::Detect => "detect-failed",
+            Self::Analyze => "analyze-failed",
+            Self::Restore => "restore-failed",
+            Self::BuildpackFailed => "buildpack-failed",
+            Self::Build => "build-failed",
+            Self::Export => "export-failed",
+            Self::Rebase => "rebase-failed",
+            Self::Launch => "launch-failed",
+            Self::GenerateFailed => "extension-failed",
+            Self::Generate => "generate-failed",
+            Self::Extend => "extend-failed",
         }
     }
 }
@@ -147,6 +174,18 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Tells `log` of it.
+    pub fn tell(&self, log: &Log) {
+        log.fault(&Fault {
+            text: &self.text(),
+            id: self.exit.id(),
+            reason: reason(self.error.as_ref()),
+            exit_code: self.exit.code(),
+            causes: &causes(self.error.as_ref()),
+            hint: self.hint.as_deref(),
+        });
     }
 
     /// The whole text: `failed to <doing>: <error>: <its cause>…`, and the hint on a line of its own.

@@ -281,9 +281,27 @@ inputs! {
     REBASE_SHADOW = "", "CNB_REBASE_SHADOW", Text, Text("warn"),
         [variable(Rebaser)],
         "What to do when extensions hide files that the new run image has changed: warn, fail or off.";
+    LOG_FORMAT = "", "CNB_LOG_FORMAT", Text, Text("text"),
+        [variable(Analyzer), variable(Detector), variable(Restorer), variable(Builder), variable(Extender),
+         variable(Exporter), variable(Creator), variable(Rebaser)],
+        "Form of what is shown: text, or json for one object a line.";
+    OTEL_TRACEPARENT = "", "CNB_OTEL_TRACEPARENT", Text, Nothing,
+        [variable(Analyzer), variable(Detector), variable(Restorer), variable(Builder), variable(Extender),
+         variable(Exporter), variable(Creator)],
+        "Trace of the platform that the phases' spans belong to, as a W3C traceparent.";
+    REPORT_RUN_IMAGE = "", "CNB_REPORT_RUN_IMAGE", Switch, Nothing,
+        [variable(Exporter), variable(Creator), variable(Rebaser)],
+        "Say in report.toml which run image the app image is on.";
+    SKIP_SBOM = "", "CNB_SKIP_SBOM", Switch, Nothing,
+        [variable(Analyzer), variable(Creator)],
+        "Leave the SBOM files of the previous image where they are.";
     SOURCE_DATE_EPOCH = "", "SOURCE_DATE_EPOCH", Text, Nothing,
         [variable(Exporter), variable(Creator)],
         "Creation time of the app image, in seconds since 1970; from Platform API 0.9.";
+    TELEMETRY = "", "CNB_TELEMETRY", Switch, Nothing,
+        [variable(Analyzer), variable(Detector), variable(Restorer), variable(Builder), variable(Extender),
+         variable(Exporter), variable(Creator)],
+        "Write how long everything took to <layers>/tracing/lifecycle, as OpenTelemetry files.";
 }
 
 impl Phase {

@@ -11,12 +11,16 @@ pub mod flags;
 mod help;
 pub mod images;
 pub mod inputs;
+mod json_log;
 pub mod keychain;
 pub mod phases;
 pub mod privileges;
+mod reason;
 mod registries;
 pub mod setup;
 pub mod stores;
+mod telemetry;
+mod timing;
 pub mod values;
 
 use std::ffi::OsStr;
@@ -25,11 +29,11 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use crate::api::{ApiError, PlatformApi};
-use crate::log::{Level, Log};
-use crate::time;
+use crate::log::{Level, Log, Outcome};
 use exit::{Exit, Failure};
 use flags::{FlagError, Parsed};
 use inputs::Phase;
+use timing::{Timing, rfc3339};
 use values::{Inputs, Variables};
 
 /// The version of this lifecycle.
@@ -39,7 +43,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub fn main(phase: Phase, run: fn(&Inputs, &Log) -> Result<(), Failure>) -> ExitCode {
     exit::on_panic(phase.name(), phase.into());
     let variables: Variables = std::env::vars_os().collect();
-    let mut log = start_log(Level::Info, !is_set(&variables, "CNB_NO_COLOR"));
+    let mut log = first_log(phase, &variables);
     let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>();
     let result = begin(phase, &args, variables).and_then(|begun| match begun {
         Begun::Text(text) => {
@@ -55,8 +59,8 @@ pub fn main(phase: Phase, run: fn(&Inputs, &Log) -> Result<(), Failure>) -> Exit
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             match failure.exit {
-                Exit::Usage => eprintln!("{}", failure.text()),
-                _ => log.error(failure.text()),
+                Exit::Usage if !log.has_writer() => eprintln!("{}", failure.text()),
+                _ => failure.tell(&log),
             }
             ExitCode::from(failure.exit.code())
         }
@@ -153,7 +157,9 @@ fn perform(inputs: &Inputs, log: &Log, run: fn(&Inputs, &Log) -> Result<(), Fail
     let name = capitalised(inputs.phase.name());
     let (clock, start) = (Instant::now(), SystemTime::now());
     log.debug(format!("Timer: {name} started at {}", rfc3339(start)));
-    let result = run(inputs, log);
+    let timing = Timing::begin(inputs, log);
+    let result = run(inputs, &log.clone().observed_by(timing.listener()));
+    timing.end(Outcome::from(&result));
     let (took, end) = (clock.elapsed(), SystemTime::now());
     log.debug(format!("Timer: {name} ran for {took:.1?} and ended at {}", rfc3339(end)));
     result
@@ -162,11 +168,6 @@ fn perform(inputs: &Inputs, log: &Log, run: fn(&Inputs, &Log) -> Result<(), Fail
 fn capitalised(name: &str) -> String {
     let (first, rest) = name.split_at(1);
     first.to_uppercase() + rest
-}
-
-fn rfc3339(moment: SystemTime) -> String {
-    let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    i64::try_from(seconds).ok().and_then(time::rfc3339).unwrap_or_default()
 }
 
 fn open_log(inputs: &Inputs) -> Result<Log, Failure> {
@@ -181,7 +182,26 @@ fn open_log(inputs: &Inputs) -> Result<Log, Failure> {
             return Err(failure.hint(format!("`{text}` is none of debug, info, warn and error.")));
         }
     };
-    Ok(start_log(level, !inputs.switch(inputs::NO_COLOR)))
+    let log = start_log(level, !inputs.switch(inputs::NO_COLOR));
+    match inputs.text(inputs::LOG_FORMAT).as_deref() {
+        Some("text") | None => Ok(log),
+        Some("json") => Ok(in_json(inputs.phase, log)),
+        Some(other) => {
+            let failure = Failure::new(Exit::Failed, "parse log format", format!("`{other}` is no format"));
+            Err(failure.hint("CNB_LOG_FORMAT is text or json."))
+        }
+    }
+}
+
+/// The log of what happens before inputs are known.
+fn first_log(phase: Phase, variables: &Variables) -> Log {
+    let log = start_log(Level::Info, !is_set(variables, "CNB_NO_COLOR"));
+    let is_json = variables.get(OsStr::new(inputs::LOG_FORMAT.variable)).is_some_and(|value| value == "json");
+    if is_json { in_json(phase, log) } else { log }
+}
+
+fn in_json(phase: Phase, log: Log) -> Log {
+    log.written_by(json_log::writer(phase.verb(), io::stdout(), io::stderr()))
 }
 
 fn start_log(level: Level, color: bool) -> Log {
@@ -199,7 +219,7 @@ pub fn unknown_phase(name: &str) -> ExitCode {
     let phases = "analyzer, creator, exporter, extender, rebaser, restorer";
     let failure = Failure::new(Exit::Arguments, "", format!("failed to recognize phase: {name}"))
         .hint(format!("Call this program by the name of a link to it: {phases}."));
-    start_log(Level::Info, true).error(failure.text());
+    failure.tell(&start_log(Level::Info, true));
     ExitCode::from(failure.exit.code())
 }
 

@@ -12,6 +12,7 @@ use crate::exec_env::ExecEnv;
 use crate::files::analyzed::Analyzed;
 use crate::files::component_id::Kind;
 use crate::files::group::GroupElement;
+use crate::files::report::Report;
 use crate::files::{self, FileError, SpecFile};
 use crate::image::store::{Encoding, ImageStore};
 use crate::layers::tar::Owner;
@@ -244,6 +245,14 @@ pub fn at_home(inputs: &Inputs, user: Owner) -> Inputs {
 /// Writes a file that `input` names.
 pub fn write(inputs: &Inputs, input: &Input, file: &'static str, text: &str) -> Result<(), Failure> {
     files::write(file, &inputs.path_of(input), text).map_err(|error| file_failure(inputs, error))
+}
+
+/// The text of `report.toml`, with the run image where the platform wants it there.
+pub fn report(inputs: &Inputs, mut report: Report) -> String {
+    if !inputs.switch(inputs::REPORT_RUN_IMAGE) {
+        report.image.run_image = None;
+    }
+    report.to_toml()
 }
 
 /// A failure to read or write a file, in the phase's own range.

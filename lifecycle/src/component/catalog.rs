@@ -84,6 +84,15 @@ impl Component {
     pub fn is_composite(&self) -> bool {
         !self.order.is_empty()
     }
+
+    /// What says in a [`Span`](crate::log::Span) that it was about this one.
+    pub fn attributes(&self) -> Vec<(&'static str, String)> {
+        let (id, version) = match self.kind {
+            Kind::Buildpack => ("buildpack-id", "buildpack-version"),
+            Kind::Extension => ("extension-id", "extension-version"),
+        };
+        vec![(id, self.id.to_string()), (version, self.version.to_string())]
+    }
 }
 
 impl std::fmt::Display for Component {

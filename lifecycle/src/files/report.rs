@@ -31,6 +31,25 @@ pub struct ImageReport {
     /// The manifest's size in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest_size: Option<u64>,
+    /// The run image below; only where the platform asks for it (RFC 0129).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_image: Option<RunImageReport>,
+}
+
+/// The run image that a saved image is on, as the image itself says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunImageReport {
+    /// Its name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// What names exactly it: an image ID, or a name with a digest.
+    pub reference: String,
+    /// The diffID of its top layer.
+    pub top_layer: String,
+    /// Where else it can be had.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<String>,
 }
 
 /// The legacy bill of materials.
@@ -66,6 +85,7 @@ mod tests {
             digest: Some("sha256:0".to_owned()),
             manifest_size: Some(2022),
             image_id: None,
+            run_image: None,
         };
         check(
             image,
@@ -78,6 +98,27 @@ mod tests {
         let (tags, image_id) = (vec!["app".to_owned()], Some("sha256:0".to_owned()));
         let image = ImageReport { tags, image_id, ..ImageReport::default() };
         check(image, "[image]\ntags = [\"app\"]\nimage-id = \"sha256:0\"\n");
+    }
+
+    #[test]
+    fn the_run_image_stands_below_the_image() {
+        let (image, reference, top_layer) = ("run", "r.io/run@sha256:1", "sha256:2");
+        let run_image = RunImageReport {
+            image: image.to_owned(),
+            reference: reference.to_owned(),
+            top_layer: top_layer.to_owned(),
+            mirrors: vec!["m.io/run".to_owned()],
+        };
+        let report = Report {
+            image: ImageReport { run_image: Some(run_image), ..ImageReport::default() },
+            build: None,
+        };
+        let read: Table = toml::from_str(&report.to_toml()).expect("TOML");
+        let found = &read["image"]["run-image"];
+        assert_eq!(found["image"].as_str(), Some(image));
+        assert_eq!(found["reference"].as_str(), Some(reference));
+        assert_eq!(found["top-layer"].as_str(), Some(top_layer));
+        assert_eq!(found["mirrors"][0].as_str(), Some("m.io/run"));
     }
 
     #[test]

@@ -98,6 +98,6 @@ impl Saved {
     pub fn report(&self, tags: Vec<String>) -> ImageReport {
         let image_id = self.digest.is_none().then(|| self.image_id.to_string());
         let digest = self.digest.map(|digest| digest.to_string());
-        ImageReport { tags, image_id, digest, manifest_size: self.manifest_size }
+        ImageReport { tags, image_id, digest, manifest_size: self.manifest_size, run_image: None }
     }
 }

@@ -15,6 +15,7 @@ mod tests;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::api::PlatformApi;
 use crate::component::catalog::{Catalog, CatalogError, Component};
@@ -29,7 +30,7 @@ use crate::files::metadata::BuildMetadata;
 use crate::files::plan::{BuildpackPlan, Plan};
 use crate::files::{self, FileError};
 use crate::layers::sbom::{self, SbomError};
-use crate::log::Log;
+use crate::log::{Log, Outcome, Span};
 use contributions::Contributions;
 use output::Output;
 
@@ -134,7 +135,16 @@ pub fn build(inputs: &BuildInputs<'_>, log: &Log) -> Result<BuildMetadata, Build
     for component in &components {
         log.debug(format!("Running build for buildpack {component}"));
         let required = plan.for_buildpack(&component.id);
-        run(component, inputs, &required, &env, log)?;
+        let start = SystemTime::now();
+        let ran = run(component, inputs, &required, &env, log);
+        log.span(&Span {
+            name: "buildpack-build",
+            start,
+            end: SystemTime::now(),
+            outcome: Outcome::from(&ran),
+            attributes: &component.attributes(),
+        });
+        ran?;
         let output = Output::read(component, inputs.layers_dir, &required, log).map_err(|source| {
             BuildError::Output { buildpack: component.to_string(), source: Box::new(source) }
         })?;

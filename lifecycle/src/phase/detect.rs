@@ -158,7 +158,7 @@ impl<'a> Detection<'a> {
         while let Some(candidate) = candidates.next_group().map_err(DetectError::Order)? {
             self.groups += 1;
             self.note(&candidate, log);
-            let runs = self.ask(&candidate.elements);
+            let runs = self.ask(&candidate.elements, log);
             match self.judge(&candidate.elements, &runs) {
                 Ok(detected) => return Ok(Some(detected)),
                 Err(failure) if self.groups <= DETAILED_GROUPS => self.failures.push(failure),
@@ -197,7 +197,7 @@ impl<'a> Detection<'a> {
     }
 
     /// What each element says, asking those that were not asked yet.
-    fn ask(&mut self, elements: &[Element]) -> Vec<Arc<Run>> {
+    fn ask(&mut self, elements: &[Element], log: &Log) -> Vec<Arc<Run>> {
         let new: Vec<&Element> = elements
             .iter()
             .filter(|element| {
@@ -206,6 +206,7 @@ impl<'a> Detection<'a> {
             .collect();
         let runs = run::all(&new, &self.inputs.surroundings, self.inputs.env);
         for (element, run) in new.iter().zip(runs) {
+            run.tell(&element.component, log);
             self.runs.insert(key(&element.component), Arc::new(run));
         }
         let answer = |element: &Element| match self.mismatch(element) {

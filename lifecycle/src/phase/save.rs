@@ -1,6 +1,7 @@
 //! Saving an image under its names, and saying so.
 
-use crate::files::report::ImageReport;
+use crate::files::labels::{self, LifecycleMetadata};
+use crate::files::report::{ImageReport, RunImageReport};
 use crate::image::store::{ImageStore, StoreError};
 use crate::image::{Image, Saved};
 use crate::log::Log;
@@ -28,7 +29,19 @@ pub fn save(
     if let Some(size) = saved.manifest_size {
         log.debug(format!("\n*** Manifest Size: {size}"));
     }
-    Ok(saved.report(shown))
+    Ok(ImageReport { run_image: run_image(image), ..saved.report(shown) })
+}
+
+/// The run image as `image` says itself; before Platform API 0.12 its names stand with the stack.
+fn run_image(image: &Image) -> Option<RunImageReport> {
+    let metadata = LifecycleMetadata::from_label(image.config.label(labels::LIFECYCLE_METADATA)?).ok()?;
+    let of_stack = metadata.stack.unwrap_or_default().run_image;
+    let base = metadata.run_image;
+    let (image, mirrors) = match base.image.as_str() {
+        "" => (of_stack.image, of_stack.mirrors),
+        _ => (base.image, base.mirrors),
+    };
+    Some(RunImageReport { image, reference: base.reference, top_layer: base.top_layer, mirrors })
 }
 
 /// The digest where there is one, else the first 12 digits of the image's ID.

@@ -30,7 +30,8 @@ impl AnalyzeInputs {
         let names = images::destinations(inputs, kind)?;
         let previous_image = images::previous_image(inputs, kind)?;
         let run_image = images::run_image(inputs, &names[0])?;
-        let skip = inputs.switch(inputs::SKIP_LAYERS) || inputs.switch(inputs::SKIP_RESTORE);
+        let skip = [inputs::SKIP_LAYERS, inputs::SKIP_RESTORE, inputs::SKIP_SBOM];
+        let skip = skip.into_iter().any(|input| inputs.switch(input));
         let sbom = if skip { Sbom::Leave } else { Sbom::Restore };
         let layers = inputs.path_of(inputs::LAYERS);
         let names = names.into_iter().map(ImageName::Reference).collect();

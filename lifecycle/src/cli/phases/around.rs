@@ -39,9 +39,15 @@ impl Around {
         let extensions = inputs.path_of(inputs::EXTENSIONS);
         let catalog = Catalog::new(&inputs.path_of(inputs::BUILDPACKS), &extensions)
             .map_err(|error| Failure::new(inputs.phase.into(), "find buildpacks", error))?;
+        let mut env = Env::for_build(inputs.variables.clone());
+        if let Some(trace) =
+            inputs.text(inputs::OTEL_TRACEPARENT).filter(|_| inputs.switch(inputs::TELEMETRY))
+        {
+            env.set(inputs::OTEL_TRACEPARENT.variable, trace);
+        }
         Ok(Self {
             catalog,
-            env: Env::for_build(inputs.variables.clone()),
+            env,
             app: inputs.path_of(inputs::APP),
             platform,
             user: EnvDir::read(&user).map_err(failed)?,

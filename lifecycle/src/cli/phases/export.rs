@@ -141,7 +141,7 @@ impl ExportInputs {
         };
         let report =
             export::export(&export, log).map_err(|error| Failure::new(Exit::Export, "export", error))?;
-        self.report.write(&report.to_toml()).map_err(failed)
+        self.report.write(&setup::report(inputs, report)).map_err(failed)
     }
 
     fn recorded(&self, name: &str) -> Result<ImageName, Failure> {

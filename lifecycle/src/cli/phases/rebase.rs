@@ -2,7 +2,7 @@
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::values::{InputError, Inputs};
-use crate::cli::{images, inputs};
+use crate::cli::{images, inputs, setup};
 use crate::files;
 use crate::files::report::Report;
 use crate::image::rebase::Force;
@@ -59,7 +59,7 @@ impl RebaseInputs {
             let failure = Failure::new(Exit::Rebase, "rebase", error);
             if shadowed { failure.hint(SHADOW_HINT) } else { failure }
         })?;
-        report.write(&rebased.to_toml()).map_err(failed)
+        report.write(&setup::report(inputs, rebased)).map_err(failed)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::env::Env;
 use crate::files::build_plan::BuildPlan;
 use crate::files::component_id::Kind;
 use crate::files::{Cause, FileError, read, read_if_present};
+use crate::log::{self, Log, Span};
 use crate::resolve::order::Element;
 use crate::target::{DeclaredTarget, Distro, Target};
 
@@ -46,11 +48,36 @@ pub struct Run {
     pub error: Option<String>,
     /// What it provides and requires; empty unless it passed.
     pub plan: BuildPlan,
+    /// When it began and ended; `None` if it was not asked.
+    pub times: Option<(SystemTime, SystemTime)>,
 }
 
 impl Run {
     fn error(output: Captured, error: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Error(None), output, error: Some(error.into()), plan: BuildPlan::default() }
+        Self {
+            outcome: Outcome::Error(None),
+            output,
+            error: Some(error.into()),
+            plan: BuildPlan::default(),
+            times: None,
+        }
+    }
+
+    /// Tells how long `component` took to answer.
+    pub fn tell(&self, component: &Component, log: &Log) {
+        let Some((start, end)) = self.times else { return };
+        let name = match component.kind {
+            Kind::Buildpack => "buildpack-detect",
+            Kind::Extension => "extension-detect",
+        };
+        let (answer, outcome) = match self.outcome {
+            Outcome::Pass => ("pass", log::Outcome::Success),
+            Outcome::Fail | Outcome::OtherTarget => ("fail", log::Outcome::Success),
+            Outcome::Error(_) => ("error", log::Outcome::Failure),
+        };
+        let mut attributes = component.attributes();
+        attributes.push(("detect-outcome", answer.to_owned()));
+        log.span(&Span { name, start, end, outcome, attributes: &attributes });
     }
 
     /// The answer of a component that declares no target that the run image has.
@@ -98,7 +125,9 @@ pub fn all(elements: &[&Element], around: &Surroundings<'_>, env: &Env) -> Vec<R
         while let Some((at, element)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, elements.get(at)?)))
         {
-            runs.push((at, ask(&element.component, around, env)));
+            let start = SystemTime::now();
+            let run = ask(&element.component, around, env);
+            runs.push((at, Run { times: Some((start, SystemTime::now())), ..run }));
         }
         runs
     };
@@ -148,7 +177,7 @@ fn execute(component: &Component, around: &Surroundings<'_>, env: &Env) -> std::
         }
         Exit::Status(status) => {
             let outcome = if status == FAIL { Outcome::Fail } else { Outcome::Error(Some(status)) };
-            Run { outcome, output, error: None, plan: BuildPlan::default() }
+            Run { outcome, output, error: None, plan: BuildPlan::default(), times: None }
         }
         Exit::Signal(_) => Run::error(output, format!("`bin/detect` was {exit}")),
     })
@@ -156,7 +185,7 @@ fn execute(component: &Component, around: &Surroundings<'_>, env: &Env) -> std::
 
 fn passed<E: std::fmt::Display>(component: &Component, output: Captured, plan: Result<BuildPlan, E>) -> Run {
     match plan {
-        Ok(plan) => Run { outcome: Outcome::Pass, output, error: None, plan },
+        Ok(plan) => Run { outcome: Outcome::Pass, output, error: None, plan, times: None },
         Err(error) => Run::error(output, format!("{} {}: {error}", component.kind, component.id)),
     }
 }
