@@ -4,7 +4,6 @@
 //! has this file once and a link to it for each phase. `detector`, `builder` and `launcher` run or stand
 //! beside foreign code and stay programs of their own, without any code for networks.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use lifecycle::cli;
@@ -23,9 +22,8 @@ mod rebaser;
 mod restorer;
 
 fn main() -> ExitCode {
-    let name = std::env::args_os().next().unwrap_or_default();
-    let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy();
-    match &*name {
+    let name = cli::program_name();
+    match name.as_str() {
         "analyzer" => analyzer::main(),
         "creator" => creator::main(),
         "exporter" => exporter::main(),

@@ -25,6 +25,7 @@ pub mod values;
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
@@ -212,6 +213,12 @@ fn start_log(level: Level, color: bool) -> Log {
 pub fn is_set(variables: &Variables, name: &str) -> bool {
     variables.get(OsStr::new(name)).and_then(|value| value.to_str()).and_then(flags::parse_switch)
         == Some(true)
+}
+
+/// The name that this program was called by, without directories.
+pub fn program_name() -> String {
+    let path = PathBuf::from(std::env::args_os().next().unwrap_or_default());
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Ends a program that was called by a name that is no phase's.
