@@ -12,6 +12,7 @@ mod gzip;
 mod interchange;
 mod interrupts;
 mod networks;
+mod rebasable;
 mod reproducible;
 mod scale;
 mod secrets;
