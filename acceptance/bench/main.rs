@@ -1,8 +1,9 @@
-//! `cargo bench-phases [MB]`: export and restore of a large layer beside `tar`, `gzip` and `igzip` on the same
+//! `cargo bench-phases [MB [restore]]`: export and restore of a large layer beside `tar`, `gzip` and `igzip` on the same
 //! tree, in one table. Rows are run in turn, several times; a row shows its best run, and the median of its
 //! ratios to the first row's, or to `gzip -1`'s, run of the same round. Machines are noisy, so look at the ratios.
 
 mod measure;
+mod stages;
 mod tree;
 
 use std::path::Path;
@@ -20,8 +21,10 @@ fn main() {
     let megabytes = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1024);
     let bench = Bench::new(megabytes);
     println!("{} files, {} MB, {ROUNDS} rounds\n", bench.files, bench.bytes / 1_000_000);
-    bench.export();
-    println!();
+    if std::env::args().nth(2).as_deref() != Some("restore") {
+        bench.export();
+        println!();
+    }
     bench.restore();
 }
 
@@ -101,13 +104,15 @@ impl Bench {
             "\ncompressed: gzip -1 {gzip_bytes} bytes, exporter {blob} bytes ({:.3})",
             ratio(blob, gzip_bytes)
         );
-        // The cache is what the next table restores.
-        forget();
-        let _ = in_turn(1, &rows[rows.len() - 3..rows.len() - 2]);
+        println!();
+        stages::print(&stages::measure(&tree, &self.sandbox.path("blob")));
     }
 
     /// The table of restores.
     fn restore(&self) {
+        self.analyze();
+        let status = self.exporter(true).status().expect("the exporter can be started");
+        assert!(status.success(), "the exporter ended with {status}");
         let tars = self.sandbox.path("cache/committed");
         let (target, round) = (self.sandbox.path("untar"), std::cell::Cell::new(0));
         // What was written is moved away, not removed: ext4 is slow to make files for minutes after it has
