@@ -34,6 +34,12 @@ pub fn docker(arguments: &[&str]) -> Outcome {
     finish("docker", command)
 }
 
+/// Where the engine listens on this machine.
+pub fn socket() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
+}
+
 fn make() {
     let work = tempfile::tempdir().expect("a temporary directory can be made");
     let tar = work.path().join("debian.tar");

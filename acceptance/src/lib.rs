@@ -11,6 +11,7 @@ pub mod greeter;
 pub mod judges;
 pub mod oci;
 pub mod places;
+pub mod platforms;
 pub mod run_image;
 pub mod sandbox;
 pub mod servers;

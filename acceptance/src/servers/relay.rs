@@ -20,9 +20,7 @@ impl Relay {
     /// Passes every connection on to the engine's socket.
     pub fn to_engine() -> Self {
         Self::serve(|stream, _| {
-            let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-            let path = host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock");
-            let engine = UnixStream::connect(path)?;
+            let engine = UnixStream::connect(crate::docker::socket())?;
             let (mut from, mut to) = (engine.try_clone()?, engine.try_clone()?);
             both(&stream, &mut from, &mut to, &|| drop(engine.shutdown(Shutdown::Write)))
         })

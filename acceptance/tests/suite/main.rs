@@ -12,6 +12,7 @@ mod gzip;
 mod interchange;
 mod interrupts;
 mod networks;
+mod platforms;
 mod rebasable;
 mod reproducible;
 mod scale;
