@@ -115,6 +115,18 @@ pub fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Runs steps in order and stops at the first that fails.
+pub fn in_order(steps: &[&dyn Fn() -> Outcome]) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for step in steps {
+        outcomes.push(step());
+        if outcomes.last().is_some_and(|outcome| outcome.code != 0) {
+            break;
+        }
+    }
+    outcomes
+}
+
 /// A file of a container.
 pub fn read(container: &str, path: &str) -> String {
     let output = Command::new("docker").args(["cp", &format!("{container}:{path}"), "-"]).output();

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::engine::{Owned, Served, Step, application, file, read, unique, words};
+use super::engine::{Owned, Served, Step, application, file, in_order, read, unique, words};
 use super::images::{Builder, Version, builder, lifecycle, run, with_lifecycle};
 use crate::docker::{docker, socket};
 use crate::places::skopeo;
@@ -121,18 +121,6 @@ impl Pack {
         }
     }
 
-    /// What every container of a build has.
-    fn container(&self, build: &Build, image: &str) -> Step {
-        let network = build.network.as_ref().map_or("host", |network| &network.name);
-        Step::of(image)
-            .option("--label", "author=pack")
-            .option("--network", network)
-            .env("CNB_PLATFORM_API", "0.15")
-            .env("CNB_EXEC_ENV", "production")
-            .mount(&build.layers.name, "/layers")
-            .mount(&build.app.name, "/workspace")
-    }
-
     /// A container that may reach images: as root, with the engine's socket or credentials.
     fn with_images(&self, step: Step) -> Step {
         let step = step.option("--user", "root");
@@ -151,7 +139,7 @@ impl Pack {
     }
 
     fn trusted(&self, build: &Build) -> Step {
-        let step = self.with_images(self.container(build, lifecycle()));
+        let step = self.with_images(container(build, lifecycle()));
         step.env("CNB_USER_ID", CNB_ID.to_string()).env("CNB_GROUP_ID", CNB_ID.to_string())
     }
 
@@ -180,7 +168,7 @@ impl Pack {
         let line = format!(
             "/cnb/lifecycle/creator {daemon} -app /workspace -cache-dir /cache -run-image {run} -tag {tag} {skip} {app}"
         );
-        let step = self.with_images(self.container(&build, &self.builder));
+        let step = self.with_images(container(&build, &self.builder));
         let mut step = step.mount(&self.build_cache.name, "/cache").copy_in(project()).copy_in(self.app());
         if self.is_daemon() {
             step = step.mount(&self.launch_cache.name, "/launch-cache");
@@ -191,19 +179,14 @@ impl Pack {
     /// `pack build` with a builder that is not trusted: stops at the first phase that fails.
     pub fn build(&self) -> Vec<Outcome> {
         let build = self.begin();
-        let mut outcomes = Vec::new();
-        let phases: [&dyn Fn(&Build) -> Vec<Outcome>; 5] = [
-            &|build| vec![self.analyze(build)],
-            &|build| vec![self.detect(build)],
-            &|build| vec![self.restore(build)],
-            &|build| self.build_or_extend(build),
-            &|build| vec![self.export(build)],
-        ];
-        for phase in phases {
-            outcomes.extend(phase(&build));
-            if outcomes.iter().any(|outcome| outcome.code != 0) {
-                break;
-            }
+        let mut outcomes =
+            in_order(&[&|| self.analyze(&build), &|| self.detect(&build), &|| self.restore(&build)]);
+        let passed = |outcomes: &[Outcome]| outcomes.iter().all(|outcome| outcome.code == 0);
+        if passed(&outcomes) {
+            outcomes.extend(self.build_or_extend(&build));
+        }
+        if passed(&outcomes) {
+            outcomes.push(self.export(&build));
         }
         outcomes
     }
@@ -225,7 +208,7 @@ impl Pack {
     }
 
     fn detect(&self, build: &Build) -> Outcome {
-        let step = confined(self.container(build, &self.builder)).copy_in(self.app());
+        let step = confined(container(build, &self.builder)).copy_in(self.app());
         step.run(&words("/cnb/lifecycle/detector -app /workspace"))
     }
 
@@ -244,11 +227,11 @@ impl Pack {
 
     fn build_or_extend(&self, build: &Build) -> Vec<Outcome> {
         if !self.with_extension {
-            let step = confined(self.container(build, &self.builder));
+            let step = confined(container(build, &self.builder));
             return vec![step.run(&words("/cnb/lifecycle/builder -app /workspace"))];
         }
         let extend = |image: &str, line: &str| {
-            let step = confined(self.container(build, image)).option("--user", "root");
+            let step = confined(container(build, image)).option("--user", "root");
             step.mount(&self.kaniko.name, "/kaniko").run(&words(line))
         };
         // Both at the same time, on the same layers.
@@ -333,6 +316,18 @@ impl Drop for Pack {
         let names: Vec<&str> = names.iter().map(String::as_str).chain([self.builder.as_str()]).collect();
         docker(&[&["rmi", "-f"], &names[..]].concat());
     }
+}
+
+/// What every container of a build has.
+fn container(build: &Build, image: &str) -> Step {
+    let network = build.network.as_ref().map_or("host", |network| &network.name);
+    Step::of(image)
+        .option("--label", "author=pack")
+        .option("--network", network)
+        .env("CNB_PLATFORM_API", "0.15")
+        .env("CNB_EXEC_ENV", "production")
+        .mount(&build.layers.name, "/layers")
+        .mount(&build.app.name, "/workspace")
 }
 
 /// Without new privileges, as every container is that has no engine's socket.

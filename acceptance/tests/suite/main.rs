@@ -13,6 +13,7 @@ mod interchange;
 mod interrupts;
 mod networks;
 mod platforms;
+mod platforms_on_kubernetes;
 mod rebasable;
 mod reproducible;
 mod scale;
