@@ -1,6 +1,8 @@
 //! Tekton's catalog tasks: one step with the creator at Platform API 0.9, or a step per phase at 0.13.
 //! Parameters that are not set are given as empty flags.
 
+use std::sync::OnceLock;
+
 use super::engine::{Step, in_order, words};
 use super::images::{Builder, Version};
 use super::pod::Pod;
@@ -14,6 +16,8 @@ pub struct Tekton {
     with_extension: bool,
     /// Whether a workspace for the cache is bound.
     pub cached: bool,
+    /// The builder's name in the registry.
+    builder: OnceLock<String>,
 }
 
 /// Volumes of one run.
@@ -23,7 +27,7 @@ impl Tekton {
     /// An app built by the plain builder or by one with an extension.
     pub fn new(kind: Builder) -> Self {
         let with_extension = kind == Builder::WithExtension;
-        Self { pod: Pod::new("tekton", kind), with_extension, cached: true }
+        Self { pod: Pod::new("tekton", kind), with_extension, cached: true, builder: OnceLock::new() }
     }
 
     /// The step that gives volumes to the build's user, as root.
@@ -81,11 +85,11 @@ impl Tekton {
     /// The task `buildpacks-phases`.
     pub fn build(&self) -> Vec<Outcome> {
         self.prepare();
-        let builder = self.pod.publish_builder();
+        let builder = self.builder.get_or_init(|| self.pod.publish_builder());
         in_order(&[
             &|| self.analyze(),
             &|| self.detect(),
-            &|| self.restore(&builder),
+            &|| self.restore(builder),
             &|| if self.with_extension { self.extend() } else { self.compile() },
             &|| self.export(),
         ])

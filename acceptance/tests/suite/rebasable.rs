@@ -71,7 +71,7 @@ impl Case {
             self.sandbox.write(&format!("{extension}/generate/run.Dockerfile"), text);
             let status = "Package: foo\nVersion: 1.1\nPackage: bar\nVersion: 2\n";
             self.sandbox.write(&format!("{extension}/generate/context.run/status"), status);
-            order += &format!("[[order-extensions.group]]\nid = 'e{number}'\nversion = '1'\n");
+            order.extend(["[[order-extensions.group]]\nid = 'e", &number.to_string(), "'\nversion = '1'\n"]);
         }
         let order = if dockerfiles.is_empty() { order.replace("[[order-extensions]]\n", "") } else { order };
         self.sandbox.write("cnb/order.toml", order);
