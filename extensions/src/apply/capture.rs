@@ -44,7 +44,7 @@ impl Change {
                 ChangeKind::Deleted => drop(footprint.whiteouts.insert(name)),
                 ChangeKind::Modified => {
                     let is_dir = root.dir(&change.path).is_ok_and(|dir| dir.path == change.path);
-                    if !is_dir {
+                    if !is_dir || self.changes.became_dir(&change.path) {
                         let digest = self.replaced.get(&change.path).map(|digest| hex(digest));
                         footprint.overwrites.insert(name, digest);
                     }

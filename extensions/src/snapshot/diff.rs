@@ -1,6 +1,7 @@
 //! Two scans compared: what was added, changed, deleted between them.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     list: Vec<Change>,
+    /// Modified paths that are directories now and were not.
+    new_dirs: BTreeSet<PathBuf>,
 }
 
 impl Changes {
@@ -39,7 +42,12 @@ impl Changes {
         list.reverse();
         list.sort_by(|a, b| path_order(&a.path, &b.path));
         list.dedup_by(|a, b| a.path == b.path);
-        Self { list }
+        Self { list, new_dirs: BTreeSet::new() }
+    }
+
+    /// Tells whether a modified path is a directory that was something else before.
+    pub fn became_dir(&self, path: &Path) -> bool {
+        self.new_dirs.contains(path)
     }
 
     /// Returns the changes in order.
@@ -88,18 +96,20 @@ pub fn diff(before: &Tree, after: &Tree) -> Changes {
         before,
         after,
         list: Vec::new(),
+        new_dirs: BTreeSet::new(),
         open: vec![Pair { before: Some(0), after: 0, path: PathBuf::new() }],
     };
     while let Some(pair) = differ.open.pop() {
         differ.compare(&pair);
     }
-    Changes::new(differ.list)
+    Changes { new_dirs: differ.new_dirs, ..Changes::new(differ.list) }
 }
 
 struct Differ<'t> {
     before: &'t Tree,
     after: &'t Tree,
     list: Vec<Change>,
+    new_dirs: BTreeSet<PathBuf>,
     open: Vec<Pair>,
 }
 
@@ -164,6 +174,9 @@ impl Differ<'_> {
             Below::Listing(number) => Some(number),
             Below::Nothing | Below::Skipped => None,
         };
+        if before.is_none() && matches!(b.below, Below::Listing(_)) {
+            self.new_dirs.insert(path.clone());
+        }
         self.descend(b, before, path);
     }
 

@@ -43,6 +43,19 @@ fn what_a_process_writes_is_a_layer() {
 }
 
 #[test]
+fn what_a_layer_hides_is_its_footprint() {
+    let Some(scene) = scene("what_a_layer_hides_is_its_footprint") else { return };
+    let lines =
+        "RUN echo x >> /etc/group; rm -rf /etc/passwd; mkdir /etc/passwd /bin/d; chmod 700 /etc; rm /bin/awk";
+    let done = scene.apply(lines).expect("apply");
+    let footprint = &done.steps[0].footprint;
+    let paths: Vec<&str> = footprint.overwrites.keys().map(String::as_str).collect();
+    assert_eq!(paths, ["etc/group", "etc/passwd"], "a directory in the place of a file, but no changed one");
+    assert_eq!(footprint.whiteouts.iter().collect::<Vec<_>>(), ["bin/awk"]);
+    assert_eq!(footprint.added, 1);
+}
+
+#[test]
 fn a_copy_between_runs_is_in_its_own_layer_only() {
     let Some(scene) = scene("a_copy_between_runs_is_in_its_own_layer_only") else { return };
     scene.write("context/file", "x");
