@@ -63,18 +63,18 @@ impl Case {
 
     /// Adds extensions, each with its run.Dockerfile, that take part in this order.
     fn extend(&self, dockerfiles: &[&str]) {
-        let mut order =
-            "[[order]]\n[[order.group]]\nid = 'b'\nversion = '1'\n[[order-extensions]]\n".to_owned();
+        let group = |id: &str| format!("group]]\nid = '{id}'\nversion = '1'\n");
+        let mut order = vec![format!("[[order]]\n[[order.{}", group("b"))];
         for (number, text) in dockerfiles.iter().enumerate() {
             let extension = format!("cnb/extensions/e{number}/1");
             self.sandbox.write(&format!("{extension}/extension.toml"), "api = '0.12'\n");
             self.sandbox.write(&format!("{extension}/generate/run.Dockerfile"), text);
             let status = "Package: foo\nVersion: 1.1\nPackage: bar\nVersion: 2\n";
             self.sandbox.write(&format!("{extension}/generate/context.run/status"), status);
-            order.extend(["[[order-extensions.group]]\nid = 'e", &number.to_string(), "'\nversion = '1'\n"]);
+            let head = if number == 0 { "[[order-extensions]]\n" } else { "" };
+            order.push(format!("{head}[[order-extensions.{}", group(&format!("e{number}"))));
         }
-        let order = if dockerfiles.is_empty() { order.replace("[[order-extensions]]\n", "") } else { order };
-        self.sandbox.write("cnb/order.toml", order);
+        self.sandbox.write("cnb/order.toml", order.concat());
     }
 
     /// Builds on version 1 of the run image. Returns the app image and what was said.
@@ -218,6 +218,20 @@ fn files_of_the_base_that_are_replaced_are_named_and_found_stale_by_the_rebase()
     let silent = case.rebase(&[], "off").ok();
     assert!(!silent.text().contains(STATUS), "{}", silent.text());
     case.rebase(&[], "").ok().says("an earlier rebase did not compare them");
+}
+
+#[test]
+fn the_extender_does_not_rely_on_the_detectors_check_of_the_policy() {
+    let case = Case::new();
+    case.build(None, &[&on_base("COPY status /added/status", "true")]);
+    let dockerfile = "layers/generated/e0/run.Dockerfile";
+    case.sandbox.write("policy.toml", "deny = ['run']\n");
+    let policy = case.sandbox.path("policy.toml");
+    let told = ["-kind", "run", "-extend-policy", &policy.to_string_lossy()];
+    case.contained("extender", &told).ok();
+    case.sandbox.write(dockerfile, on_base("RUN [\"/evil\"]", "true"));
+    let refused = case.contained("extender", &told).expect_code(102);
+    refused.says("run.Dockerfile of extension `e0` on line 3: `RUN [\"/evil\"]` is denied by `run`");
 }
 
 #[test]

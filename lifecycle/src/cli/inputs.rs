@@ -155,7 +155,7 @@ inputs! {
         [since("0.10", Detector), variable(Creator)],
         "Directory with the image extensions.";
     EXTEND_POLICY = "extend-policy", "CNB_EXTEND_POLICY", Text, Nothing,
-        [since("0.10", Detector), since("0.10", Creator)],
+        [since("0.10", Detector), since("0.10", Extender), since("0.10", Creator)],
         "File with rules for what image extensions may do; without it they may do anything.";
     FORCE = "force", "CNB_FORCE_REBASE", Switch, Nothing,
         [since("0.12", Rebaser)],

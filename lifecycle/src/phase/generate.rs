@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use extensions::plan::{Bases, ExtendPlan, ToPlan};
-use extensions::policy::{Permitted, Refusal, Target};
+use extensions::policy::{Permitted, Target};
 
 use crate::api::PlatformApi;
 use crate::component::catalog::{Catalog, CatalogError, Component};
@@ -38,7 +38,7 @@ use output::Output;
 use publish::Staging;
 
 pub use guard::AppDirGuard;
-pub use policy::Policy;
+pub use policy::{Policy, Refused};
 
 /// What generating works on.
 #[derive(Debug)]
@@ -140,8 +140,8 @@ pub enum GenerateError {
         paths: Vec<PathBuf>,
     },
     /// The platform's rules do not allow what extensions would do.
-    #[error("the platform's policy for image extensions does not allow this: {}", policy::list(.0))]
-    Refused(Vec<Refusal>),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// Reading or writing failed.
     #[error("{doing} `{}`", path.display())]
     Io {
@@ -202,7 +202,7 @@ pub fn generate(inputs: &GenerateInputs<'_>, log: &Log) -> Result<Generated, Gen
     let (analyzed, superseded) = choose(inputs, &outputs, log);
     let extend_plan = extend_plan(inputs, &staging, &outputs, &superseded, log);
     if let Some(policy) = inputs.policy {
-        policy.check(&extend_plan).map_err(GenerateError::Refused)?;
+        policy.check(&extend_plan)?;
     }
     log.debug("Copying Dockerfiles");
     publish::publish(inputs.platform_api, &staging, inputs.generated_dir, &outputs, &superseded)?;
@@ -240,6 +240,11 @@ fn choose(inputs: &GenerateInputs<'_>, outputs: &[Output], log: &Log) -> (Analyz
             "Found a run.Dockerfile from extension '{}' setting run image to '{image}' ",
             outputs[*at].extension.id
         ));
+        if image.contains("@sha256:") {
+            log.info(format!(
+                "The run image '{image}' is pinned by its digest: a rebase finds no newer one under this name"
+            ));
+        }
         let known = analyzed.run_image.as_ref().is_some_and(|known| known.image == *image);
         if !known || !api.has_targets() {
             if api.has_targets() && !inputs.run.contains(image) {

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use extensions::apply::NotReady;
 use extensions::cache::Cache;
+use extensions::plan::{Bases, ExtendPlan, ToPlan};
 use extensions::policy::Target;
 use extensions::root::Root;
 use tempfile::TempDir;
 
 use crate::api::PlatformApi;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::phases::generate;
 use crate::cli::values::{InputError, Inputs};
 use crate::cli::{container, inputs, privileges, setup, stores};
 use crate::files::analyzed::Analyzed;
@@ -24,6 +26,7 @@ use crate::phase::extend::fetch::Download;
 use crate::phase::extend::{
     Dockerfile, Extend, ExtendError, Extended, Generated, Place, base, extend, find, platform, save,
 };
+use crate::phase::generate::Policy;
 use crate::target::{Target as ImageTarget, host_arch};
 
 /// The directory that phases share for extending. Spec: platform.md "extender", `<kaniko-dir>`.
@@ -48,6 +51,8 @@ pub struct ExtendInputs {
     download: Download,
     ttl: Duration,
     threads: NonZeroUsize,
+    policy: Option<Policy>,
+    refused_hint: String,
     /// What is made on the way; removed in the end.
     work: TempDir,
 }
@@ -107,6 +112,8 @@ impl ExtendInputs {
             download: Download { trust: stores::trust(inputs) },
             ttl,
             threads: setup::threads(),
+            policy: generate::policy(inputs, Exit::Extend)?,
+            refused_hint: generate::refused_hint(inputs),
             work,
         })
     }
@@ -122,7 +129,19 @@ impl ExtendInputs {
         let generated = Generated { api: self.api, dir: &self.generated, app: &self.app };
         let host = ImageTarget { os: "linux".into(), arch: host_arch().into(), ..ImageTarget::default() };
         let arguments = platform(runs_on.unwrap_or(&host));
-        find(generated, &group.group_extensions, target, &arguments, log).map_err(failure)
+        let found = find(generated, &group.group_extensions, target, &arguments, log).map_err(failure)?;
+        self.check(&found)?;
+        Ok(found)
+    }
+
+    /// Fails if the platform's rules do not allow what Dockerfiles would do. The detector has checked
+    /// those that it left, but it did not run as root.
+    fn check(&self, dockerfiles: &[Dockerfile]) -> Result<(), Failure> {
+        let Some(policy) = &self.policy else { return Ok(()) };
+        let bases = Bases { build: "", run: "", run_label: None };
+        let plan = ExtendPlan::new(bases, &dockerfiles.iter().map(to_plan).collect::<Vec<_>>());
+        let refused = |error| Failure::new(Exit::Extend, "extend", error).hint(&*self.refused_hint);
+        policy.check(&plan).map_err(refused)
     }
 
     /// Applies them.
@@ -181,6 +200,11 @@ impl ExtendInputs {
             made.and_then(|()| Cache::open(&above.join(VERSION), self.ttl).map_err(|error| chain(&error)));
         opened.map_err(|why| log.warn(format!("Steps of extensions are not kept: {why}"))).ok()
     }
+}
+
+fn to_plan(dockerfile: &Dockerfile) -> ToPlan<'_> {
+    let (extension, permitted) = (dockerfile.extension.as_str(), &dockerfile.permitted);
+    ToPlan { extension, permitted, superseded: false, arguments: Vec::new(), context: None }
 }
 
 /// Extends the image that this process was started in, and returns the environment that it is left with;

@@ -33,7 +33,7 @@ pub fn generate(
     } else {
         Run::default()
     };
-    let policy = policy(inputs)?;
+    let policy = policy(inputs, Exit::Generate)?;
     let generate = GenerateInputs {
         platform_api: inputs.api,
         extensions: &detected.group.group_extensions,
@@ -59,10 +59,7 @@ fn failure(inputs: &Inputs, error: GenerateError) -> Failure {
         GenerateError::AppChanged { .. } => {
             Some("CNB_APP_DIR_GUARD=enforce asks for this; without it, it is a warning.".to_owned())
         }
-        GenerateError::Refused(_) => {
-            let path = inputs.path(inputs::EXTEND_POLICY);
-            path.map(|path| format!("Nothing was extended. The rules are in `{}`.", path.display()))
-        }
+        GenerateError::Refused(_) => Some(refused_hint(inputs)),
         _ => None,
     };
     let failure = Failure::new(Exit::from(&error), "generate", error);
@@ -73,13 +70,19 @@ fn failure(inputs: &Inputs, error: GenerateError) -> Failure {
 }
 
 /// The platform's rules for what extensions may do. Without them nothing is extended: rules that
-/// cannot be read must not be passed over.
-fn policy(inputs: &Inputs) -> Result<Option<Policy>, Failure> {
+/// cannot be read must not be passed over, which ends the phase with `exit`.
+pub(super) fn policy(inputs: &Inputs, exit: Exit) -> Result<Option<Policy>, Failure> {
     let policy = inputs.path(inputs::EXTEND_POLICY).map(|path| files::read(&path)).transpose();
     policy.map_err(|error| {
-        Failure::new(Exit::Generate, "generate", error)
+        Failure::new(exit, inputs.phase.verb(), error)
             .hint("-extend-policy or CNB_EXTEND_POLICY says which file has the rules for image extensions.")
     })
+}
+
+/// What to tell a user whose extensions the rules refuse.
+pub(super) fn refused_hint(inputs: &Inputs) -> String {
+    let path = inputs.path(inputs::EXTEND_POLICY).unwrap_or_default();
+    format!("Nothing was extended. The rules are in `{}`.", path.display())
 }
 
 fn app_dir_guard(inputs: &Inputs) -> Result<AppDirGuard, Failure> {

@@ -16,6 +16,11 @@ use crate::files::{SpecFile, SyntaxError, parse_toml};
 /// So many refusals are told.
 const MAX_TOLD: usize = 10;
 
+/// What the rules do not allow, in the plan's order; at least one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the platform's policy for image extensions does not allow this: {}", list(.0))]
+pub struct Refused(Vec<Refusal>);
+
 /// The rules, all of which can be decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy(PolicyRules);
@@ -34,15 +39,15 @@ impl SpecFile for Policy {
 }
 
 impl Policy {
-    /// Checks what extensions would do. Fails with what is not allowed, in the plan's order.
-    pub fn check(&self, plan: &ExtendPlan) -> Result<(), Vec<Refusal>> {
+    /// Checks what extensions would do.
+    pub fn check(&self, plan: &ExtendPlan) -> Result<(), Refused> {
         let refusals = self.0.refusals(plan).expect("the patterns were checked when they were read");
-        if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+        if refusals.is_empty() { Ok(()) } else { Err(Refused(refusals)) }
     }
 }
 
 /// The first refusals, and how many more there are.
-pub fn list(refusals: &[Refusal]) -> String {
+fn list(refusals: &[Refusal]) -> String {
     let told: Vec<String> = refusals.iter().take(MAX_TOLD).map(ToString::to_string).collect();
     let more = refusals.len().saturating_sub(MAX_TOLD);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
