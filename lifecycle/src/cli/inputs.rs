@@ -24,7 +24,7 @@ pub enum Phase {
     Builder,
     /// Makes the app image.
     Exporter,
-    /// All phases but the extender in one process.
+    /// All phases in one.
     Creator,
     /// Puts an app image on a newer run image.
     Rebaser,
@@ -134,7 +134,7 @@ inputs! {
         [since("0.11", Detector), since("0.11", Builder), since("0.11", Extender), since("0.11", Creator)],
         "Directory with the operator's configuration; its env directory holds variables.";
     BUILD_IMAGE = "build-image", "CNB_BUILD_IMAGE", Text, Nothing,
-        [since("0.10", Restorer)],
+        [since("0.10", Restorer), variable(Creator)],
         "Image that the build runs in, where extensions are to extend it.";
     BUILDPACKS = "buildpacks", "CNB_BUILDPACKS_DIR", Text, Text("/cnb/buildpacks"),
         [flag(Detector), flag(Builder), flag(Extender), flag(Creator)],
@@ -149,7 +149,7 @@ inputs! {
         [flag(Analyzer), since("0.12", Restorer), flag(Exporter), flag(Creator), flag(Rebaser)],
         "Read and write images in the Docker daemon rather than in a registry.";
     EXTENDED = "extended", "CNB_EXTENDED_DIR", Text, Layers("extended"),
-        [since("0.12", Extender), since("0.12", Exporter)],
+        [since("0.12", Extender), since("0.12", Exporter), variable(Creator)],
         "Directory with the layers that extensions added to the run image.";
     EXTENSIONS = "extensions", "CNB_EXTENSIONS_DIR", Text, Text("/cnb/extensions"),
         [since("0.10", Detector), variable(Creator)],
@@ -177,7 +177,7 @@ inputs! {
          since("0.13", Rebaser)],
         "Registry to speak plain HTTP with, or HTTPS without verification; may be given again.";
     KANIKO_CACHE_TTL = "kaniko-cache-ttl", "CNB_KANIKO_CACHE_TTL", Duration, Text("336h"),
-        [flag(Extender)],
+        [flag(Extender), variable(Creator)],
         "How long the results of Dockerfile instructions are kept.";
     KIND = "kind", "CNB_EXTEND_KIND", Text, Text("build"),
         [since("0.12", Extender)],
@@ -265,7 +265,7 @@ inputs! {
          flag(Creator), flag(Rebaser)],
         "Show the version and exit.";
     APP_DIR_GUARD = "", "CNB_APP_DIR_GUARD", Text, Text("warn"),
-        [variable(Detector)],
+        [variable(Detector), variable(Creator)],
         "What to do when an extension writes to the application directory: warn, enforce or off.";
     EXEC_ENV = "", "CNB_EXEC_ENV", Text, Text("production"),
         [variable(Detector), variable(Restorer), variable(Builder), variable(Extender), variable(Exporter),

@@ -10,3 +10,4 @@ pub mod extend;
 pub mod generate;
 pub mod rebase;
 pub mod restore;
+pub mod servant;

@@ -253,6 +253,13 @@ pub fn host() -> Result<Root, Failure> {
     Root::open(Path::new("/")).map_err(|error| Failure::new(Exit::Extend, "extend", error))
 }
 
+/// The directory in which the creator keeps steps: that which the phases share, if there is one, else the
+/// platform's cache.
+pub fn step_cache(inputs: &Inputs) -> Option<PathBuf> {
+    let kaniko = Path::new(KANIKO);
+    if kaniko.is_dir() { Some(kaniko.join("cache")) } else { inputs.path(inputs::CACHE_DIR) }
+}
+
 /// Here and now, with the cache that the phases share.
 fn here(root: &Root) -> Spot<'_> {
     Spot { root, make_ready: &may_change_root, cache: Some(Path::new("/kaniko/cache")) }

@@ -125,9 +125,7 @@ impl RunImageInputs {
         if !analyzed.run_image.as_ref().is_some_and(wanted) {
             return Ok(None);
         }
-        let run = files::read_if_present(&inputs.path_of(inputs::RUN));
-        let run = run.map_err(|error| setup::file_failure(inputs, error))?.unwrap_or_default();
-        Ok(Some(Self { kind, store: stores::open(inputs, kind, log)?, run }))
+        Ok(Some(Self { kind, store: stores::open(inputs, kind, log)?, run: run_metadata(inputs)? }))
     }
 
     /// Returns whether `analyzed` was changed.
@@ -158,24 +156,59 @@ impl RunImageInputs {
         analyzed: &mut Analyzed,
         log: &Log,
     ) -> Result<bool, Failure> {
-        let Some(image) = &analyzed.run_image else { return Ok(false) };
         let Self { kind, store, run } = self;
-        if !run_image::is_open(image, *kind, inputs.api) {
-            return Ok(false);
-        }
         let resolve = Resolve { api: inputs.api, store: store.as_ref(), kind: *kind, run };
-        match run_image::resolve(&resolve, image, log) {
-            Ok(image) => {
-                analyzed.run_image = Some(image);
-                Ok(true)
-            }
-            Err(error) if group.group_extensions.is_empty() => {
-                log.warn(format!("Run image info is left incomplete: {}", chain(&error)));
-                Ok(false)
-            }
-            Err(error) => Err(Failure::new(Exit::Restore, "restore", error)),
-        }
+        resolve_run_image(resolve, group, analyzed, log)
     }
+}
+
+/// Makes the run image exact. Returns whether `analyzed` was changed.
+fn resolve_run_image(
+    resolve: Resolve<'_>,
+    group: &Group,
+    analyzed: &mut Analyzed,
+    log: &Log,
+) -> Result<bool, Failure> {
+    let Some(image) = &analyzed.run_image else { return Ok(false) };
+    if !run_image::is_open(image, resolve.kind, resolve.api) {
+        return Ok(false);
+    }
+    match run_image::resolve(&resolve, image, log) {
+        Ok(image) => {
+            analyzed.run_image = Some(image);
+            Ok(true)
+        }
+        Err(error) if group.group_extensions.is_empty() => {
+            log.warn(format!("Run image info is left incomplete: {}", chain(&error)));
+            Ok(false)
+        }
+        Err(error) => Err(Failure::new(Exit::Restore, "restore", error)),
+    }
+}
+
+/// Makes the run image exact that extensions chose in this process, and writes `analyzed.toml` anew.
+///
+/// # Errors
+/// When it cannot.
+pub fn find_chosen_run_image(
+    inputs: &Inputs,
+    kind: StoreKind,
+    store: &dyn ImageStore,
+    group: &Group,
+    analyzed: &mut Analyzed,
+    log: &Log,
+) -> Result<(), Failure> {
+    let run = run_metadata(inputs)?;
+    let resolve = Resolve { api: inputs.api, store, kind, run: &run };
+    if resolve_run_image(resolve, group, analyzed, log)? {
+        setup::write(inputs, inputs::ANALYZED, Analyzed::NAME, &analyzed.to_toml())?;
+    }
+    Ok(())
+}
+
+fn run_metadata(inputs: &Inputs) -> Result<Run, Failure> {
+    let run = files::read_if_present(&inputs.path_of(inputs::RUN));
+    Ok(run.map_err(|error| setup::file_failure(inputs, error))?.unwrap_or_default())
 }
 
 /// Saves what the extender needs of an image.
