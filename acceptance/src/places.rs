@@ -99,17 +99,25 @@ impl<'a> World<'a> {
     ///
     /// When skopeo is missing or fails.
     pub fn publish_run_image(&self, image: &RunImage) {
-        let image_name = "run";
-        let name = self.name(image_name);
+        self.publish("run", image);
+        self.sandbox.write("cnb/run.toml", format!("[[images]]\nimage = \"{}\"\n", self.name("run")));
+    }
+
+    /// Puts an image where the phases look for it, instead of the one of that name before.
+    ///
+    /// # Panics
+    ///
+    /// When skopeo is missing or fails.
+    pub fn publish(&self, image_name: &str, image: &RunImage) {
         let directory = match &self.place {
-            Place::Layout => self.layout("run"),
+            Place::Layout => self.layout(image_name),
             Place::Registry(_) | Place::Daemon(_) => self.sandbox.path("run-image"),
         };
         let _ = std::fs::remove_dir_all(&directory);
         image.write(&directory);
         let source = format!("oci:{}", directory.display());
         match &self.place {
-            Place::Layout => {}
+            Place::Layout => self.sandbox.own_all(),
             Place::Registry(_) => {
                 let target = self.upstream(image_name);
                 let mut arguments = vec!["copy", "-q", "--dest-tls-verify=false"];
@@ -118,10 +126,27 @@ impl<'a> World<'a> {
                 skopeo(&arguments);
             }
             Place::Daemon(_) => {
-                skopeo(&["copy", "-q", &source, &format!("docker-daemon:{name}:latest")]);
+                skopeo(&["copy", "-q", &source, &format!("docker-daemon:{}:latest", self.name(image_name))]);
             }
         }
-        self.sandbox.write("cnb/run.toml", format!("[[images]]\nimage = \"{name}\"\n"));
+    }
+
+    /// Makes an image one of the Docker engine, named `name`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such image, or skopeo or docker are missing.
+    pub fn load(&self, image: &str, name: &str) {
+        let target = format!("docker-daemon:{name}");
+        match &self.place {
+            Place::Layout => {
+                skopeo(&["copy", "-q", &format!("oci:{}", self.layout(image).display()), &target]);
+            }
+            Place::Registry(_) => {
+                skopeo(&["copy", "-q", "--src-tls-verify=false", &self.upstream(image), &target]);
+            }
+            Place::Daemon(_) => drop(docker(&["tag", &format!("{}:latest", self.name(image)), name]).ok()),
+        }
     }
 
     /// Runs the five phases in order and stops at the first that fails.

@@ -19,6 +19,8 @@ pub struct RunImage {
     pub user: String,
     /// Further files: name without leading slash, content.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Whether processes can run in it: with a shell, its tools, and the phases' user.
+    pub has_shell: bool,
 }
 
 impl RunImage {
@@ -29,6 +31,7 @@ impl RunImage {
             labels: Vec::new(),
             user: format!("{0}:{0}", crate::sandbox::CNB_ID),
             files: Vec::new(),
+            has_shell: false,
         }
     }
 
@@ -36,6 +39,13 @@ impl RunImage {
     #[must_use]
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a shell with the usual tools, and the phases' user.
+    #[must_use]
+    pub fn with_shell(mut self) -> Self {
+        self.has_shell = true;
         self
     }
 
@@ -98,6 +108,9 @@ impl RunImage {
         for (name, content) in &self.files {
             add(&mut tar, name, content);
         }
+        if self.has_shell {
+            add_shell(&mut tar);
+        }
         tar.into_inner().expect("a Vec takes any bytes")
     }
 
@@ -122,6 +135,55 @@ pub fn digest(bytes: &[u8]) -> String {
     let hex: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{}", hex.concat())
 }
+
+/// Adds what it takes to run scripts: busybox, the files of users, and the usual directories.
+fn add_shell(tar: &mut tar::Builder<Vec<u8>>) {
+    let paths = ["/bin/busybox", "/usr/bin/busybox"];
+    let busybox = paths.iter().find_map(|path| fs::read(path).ok());
+    let busybox = busybox.expect("busybox is installed (./acceptance/run installs it)");
+    let mut dir = |name: &str, mode: u32, owner: u32| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(mode);
+        header.set_uid(owner.into());
+        header.set_gid(owner.into());
+        header.set_size(0);
+        tar.append_data(&mut header, name, std::io::empty()).expect("a Vec takes any bytes");
+    };
+    let user = crate::sandbox::CNB_ID;
+    for (name, mode, owner) in [
+        ("bin", 0o755, 0),
+        ("tmp", 0o1777, 0),
+        ("opt", 0o755, 0),
+        ("var", 0o755, 0),
+        ("var/lib", 0o755, 0),
+        ("root", 0o700, 0),
+        ("home", 0o755, 0),
+        ("home/cnb", 0o755, user),
+    ] {
+        dir(name, mode, owner);
+    }
+    let mut header = tar::Header::new_ustar();
+    header.set_size(busybox.len() as u64);
+    header.set_mode(0o755);
+    tar.append_data(&mut header, "bin/busybox", busybox.as_slice()).expect("a Vec takes any bytes");
+    for tool in SHELL_TOOLS {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_mode(0o777);
+        header.set_size(0);
+        tar.append_link(&mut header, format!("bin/{tool}"), "busybox").expect("a Vec takes any bytes");
+    }
+    let passwd = format!("root:x:0:0::/root:/bin/sh\ncnb:x:{user}:{user}:CNB:/home/cnb:/bin/sh\n");
+    add(tar, "etc/passwd", passwd.as_bytes());
+    add(tar, "etc/group", format!("root:x:0:\nwheel:x:10:root\ncnb:x:{user}:\n").as_bytes());
+}
+
+/// The tools beside the shell.
+const SHELL_TOOLS: [&str; 17] = [
+    "sh", "cat", "chmod", "chown", "cp", "date", "echo", "env", "id", "ln", "ls", "mkdir", "mv", "printf",
+    "rm", "sed", "touch",
+];
 
 fn add(tar: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) {
     let mut header = tar::Header::new_ustar();

@@ -6,6 +6,7 @@ mod daemons;
 mod detect;
 mod exits;
 mod explains;
+mod extensions;
 mod golden;
 mod greeter;
 mod gzip;

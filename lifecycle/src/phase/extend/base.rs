@@ -45,33 +45,30 @@ fn digest_of(name: &ImageName) -> Option<Digest> {
     }
 }
 
-/// Documents for an image of a store that has none: each layer stands for itself, of unknown size.
+/// Documents for an image of a store that has none.
 fn made(image: &Image) -> Result<Documents, StoreError> {
     let mut image = image.clone();
+    name_blobs(&mut image);
+    render(&image)
+}
+
+/// Gives layers of a store without blobs one in name: the layer itself, of unknown size.
+pub fn name_blobs(image: &mut Image) {
+    let media_type = image.family.layer(Encoding::Tar);
     for layer in &mut image.layers {
-        let media_type = image.family.layer(Encoding::Tar);
         layer.blob.get_or_insert_with(|| Descriptor::new(media_type, 0, layer.diff_id.digest()));
     }
-    render(&image)
 }
 
 /// Reads the base image that `analyzed.toml` names `reference`.
 pub fn get(reference: &str, kaniko: &Path) -> Result<Image, ExtendError> {
-    let digest = recorded_digest(reference).ok_or_else(|| ExtendError::NotExact(reference.to_owned()))?;
+    let pinned = reference.rsplit_once('@').map(|(_, digest)| digest);
+    // A daemon's image is known by its ID, which is no manifest's digest.
+    let known = pinned.map_or_else(|| format!("sha256:{reference}").parse(), str::parse);
+    let digest: Digest = known.map_err(|_| ExtendError::NotExact(reference.to_owned()))?;
     let path = dir(kaniko).join(digest.to_string());
     let store = LayoutStore::new(path.clone(), Platform::host(), Encoding::Gzip);
-    let find = |digest| store.find(&ImageName::Layout { path: path.clone(), digest });
-    let found = find(Some(digest)).and_then(|found| match found {
-        Some(image) => Ok(Some(image)),
-        // A daemon's image is known by its ID, which is no manifest's digest.
-        None => find(None),
-    });
+    let found = store.find(&ImageName::Layout { path: path.clone(), digest: pinned.map(|_| digest) });
     let image = found.and_then(|image| image.ok_or_else(|| StoreError::NotFound(path.display().to_string())));
     image.map_err(|source| ExtendError::Base { reference: reference.to_owned(), path: path.clone(), source })
-}
-
-/// The digest in a name of `analyzed.toml`: `…@sha256:…`, or a daemon's image ID.
-fn recorded_digest(reference: &str) -> Option<Digest> {
-    let text = reference.rsplit_once('@').map_or(reference, |(_, digest)| digest);
-    text.parse().ok().or_else(|| format!("sha256:{text}").parse().ok())
 }

@@ -3,7 +3,7 @@
 use extensions::layer::Compression;
 use extensions::state::ConfigState;
 
-use super::{Applied, config};
+use super::{Applied, base, config};
 use crate::digest::{DiffId, Digest};
 use crate::image::store::document::render;
 use crate::image::{Descriptor, Encoding, Image, Layer, Origin};
@@ -14,18 +14,17 @@ const CREATED: &str = "0001-01-01T00:00:00Z";
 
 /// The image after the Dockerfiles that were applied. It has only those of their layers that are
 /// captured as blobs.
-pub fn extended(base: &Image, state: &ConfigState, applied: &[Applied]) -> Image {
-    let mut image = base.clone();
+pub fn extended(from: &Image, state: &ConfigState, applied: &[Applied]) -> Image {
+    let mut image = from.clone();
     image.name = None;
+    base::name_blobs(&mut image);
     config::write(state, &mut image.config);
-    let mut has_layers = false;
     for (applied, step) in applied.iter().flat_map(|one| one.steps.iter().map(move |step| (one, step))) {
-        let Some(layer) = step.layer.as_ref().and_then(|file| layer(base, file)) else { continue };
+        let Some(layer) = step.layer.as_ref().and_then(|file| layer(from, file)) else { continue };
         let (text, extension) = (&step.instruction, &applied.extension);
         image.push_layer(layer, &format!("Layer: '{text}', Created by extension: {extension}"));
-        has_layers = true;
     }
-    if has_layers || !applied.is_empty() {
+    if !applied.is_empty() {
         image.config.set_text("created", CREATED);
     }
     image
@@ -34,12 +33,8 @@ pub fn extended(base: &Image, state: &ConfigState, applied: &[Applied]) -> Image
 /// What the next Dockerfile is told of the image's name: its digest.
 pub fn name(base: &Image, state: &ConfigState, applied: &[Applied]) -> String {
     let image = extended(base, state, applied);
-    let digest = match render(&image) {
-        Ok(documents) => documents.manifest_descriptor.digest,
-        // Of a daemon there is no manifest.
-        Err(_) => Digest::of(image.config.to_json().as_bytes()),
-    };
-    format!("base@{digest}")
+    let documents = render(&image).expect("every layer has a blob, if only in name");
+    format!("base@{}", documents.manifest_descriptor.digest)
 }
 
 fn layer(base: &Image, file: &extensions::layer::LayerFile) -> Option<Layer> {

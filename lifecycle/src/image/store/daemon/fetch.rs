@@ -11,18 +11,19 @@ use crate::digest::{DiffId, Hashing};
 use crate::image::store::StoreError;
 
 /// Reads a `docker save` stream and keeps those of its layers that are `wanted`, uncompressed, as
-/// files in `directory`. Stops reading when it has all.
+/// files in `directory`. Reads the stream to its end: a connection that is left with something unread
+/// is lost, and the user that this process has become may not be able to open another.
 ///
 /// Names in the stream are not believed: a layer is what hashes to its diffID.
 pub fn keep_layers(
-    stream: impl Read,
+    mut stream: impl Read,
     wanted: &[DiffId],
     directory: &Path,
 ) -> Result<BTreeMap<DiffId, PathBuf>, StoreError> {
     let failed =
         |source| StoreError::Io { action: "read", what: "layers of the Docker engine".to_owned(), source };
     let mut kept = BTreeMap::new();
-    let mut archive = tar::Archive::new(stream);
+    let mut archive = tar::Archive::new(&mut stream);
     for entry in archive.entries().map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if !may_be_layer(&entry) {
@@ -36,6 +37,8 @@ pub fn keep_layers(
             break;
         }
     }
+    // What cannot be read is not wanted; the connection is lost then, as it would have been.
+    let _ = io::copy(&mut stream, &mut io::sink());
     match wanted.iter().find(|diff_id| !kept.contains_key(diff_id)) {
         None => Ok(kept),
         Some(missing) => Err(StoreError::NotFound(format!("layer {missing} in the Docker engine"))),
