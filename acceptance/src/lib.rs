@@ -10,6 +10,7 @@ pub mod docker;
 pub mod greeter;
 pub mod judges;
 pub mod oci;
+pub mod package;
 pub mod places;
 pub mod platforms;
 pub mod run_image;

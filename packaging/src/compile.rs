@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::Error;
-use crate::graph::{Graph, Linked};
+use crate::graph::{self, Graph, Linked};
+use crate::lines;
 
 /// A program as it ships.
 #[derive(Debug, Clone)]
@@ -48,7 +49,10 @@ pub fn compile(repository: &Path, graph: &Graph) -> Result<PathBuf, Error> {
         }
         command.args(["--config", &format!("profile.{profile}.debug = \"line-tables-only\"")]);
         command.args(["--config", &format!("profile.{profile}.strip = \"none\"")]);
-        let flags = graph.remaps(repository).into_iter().chain([sysroot()?]).map(|flag| format!("{flag:?}"));
+        // A build ID is made of the debug information too, and in that of C code paths are what they are.
+        let no_id = "-Clink-arg=-Wl,--build-id=none".to_owned();
+        let flags = graph.remaps(repository).into_iter().chain([sysroot()?, no_id]);
+        let flags = flags.map(|flag| format!("{flag:?}"));
         let flags = flags.collect::<Vec<_>>().join(",");
         command.args(["--config", &format!("target.{triple}.rustflags = [{flags}]")]);
         // Flags of the caller's environment would take the place of these.
@@ -87,7 +91,9 @@ pub fn read(dir: &Path, graph: &Graph) -> Result<Vec<Program>, Error> {
 fn read_one(dir: &Path, name: &'static str, graph: &Graph, work: &Path) -> Result<Program, Error> {
     let path = dir.join(name);
     let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-    let linked = graph.linked(&bytes).ok_or_else(|| Error::NoEvidence(path.display().to_string()))?;
+    let sources = lines::sources(&bytes).map_err(|text| Error::Output { tool: "rustc", text })?;
+    let linked = graph.linked(&sources, graph::c_library(&bytes));
+    let linked = linked.ok_or_else(|| Error::NoEvidence(path.display().to_string()))?;
     let stripped = work.join(name);
     output(Command::new("strip").arg("--strip-all").arg("-o").arg(&stripped).arg(&path))?;
     let bytes = fs::read(&stripped).map_err(Error::io("read", &stripped))?;

@@ -17,6 +17,9 @@ use crate::error::Error;
 /// machine gets into a program.
 pub const CRATES: &str = "/crates/";
 
+/// Where this repository seems to be for the compiler.
+const REPOSITORY: &str = "/lifecycle";
+
 /// Where the standard library says its own crates were.
 const STD_CRATES: &str = "/rust/deps/";
 
@@ -160,24 +163,24 @@ impl Graph {
         let remap = |it: &Crate| {
             format!("--remap-path-prefix={}={CRATES}{}-{}", it.dir.display(), it.name, it.version)
         };
-        let repository = format!("--remap-path-prefix={}=/lifecycle", repository.display());
+        let repository = format!("--remap-path-prefix={}={REPOSITORY}", repository.display());
         std::iter::once(repository).chain(self.crates.iter().map(remap)).collect()
     }
 
-    /// What `program`, not stripped yet, is made of; `None` if it does not say.
-    pub fn linked(&self, program: &[u8]) -> Option<Linked> {
-        let names = names_after(program, CRATES);
+    /// What a program with code of these source files, and the C library of that version, is made of;
+    /// `None` if there are no files of any crate.
+    pub fn linked(&self, sources: &BTreeSet<String>, c_library: Option<String>) -> Option<Linked> {
+        let names = names_below(sources, CRATES);
         let has_code = |it: &Crate| match it.checksum {
             Some(_) => names.contains(&format!("{}-{}", it.name, it.version)),
-            // The compiler is given relative paths of the crates in this repository.
-            None => find(program, format!("\0{}/src", it.name).as_bytes()).is_some(),
+            None => sources.iter().any(|path| path.starts_with(&format!("{REPOSITORY}/{}/src/", it.name))),
         };
         let mut crates: BTreeSet<usize> =
             (0..self.crates.len()).filter(|place| has_code(&self.crates[*place])).collect();
         let used = crates.iter().flat_map(|place| &self.crates[*place].uses).copied();
         let natives: Vec<usize> = used.filter(|place| self.crates[*place].is_native).collect();
         crates.extend(natives);
-        let linked = Linked { crates, std: names_after(program, STD_CRATES), c_library: c_library(program) };
+        let linked = Linked { crates, std: names_below(sources, STD_CRATES), c_library };
         (!linked.crates.is_empty()).then_some(linked)
     }
 
@@ -200,19 +203,10 @@ impl Graph {
     }
 }
 
-/// The path components that follow `mark` in `bytes`, if they end in a version.
-fn names_after(bytes: &[u8], mark: &str) -> BTreeSet<String> {
-    const LONGEST: usize = 200;
-    let mut names = BTreeSet::new();
-    let mut rest = bytes;
-    while let Some(start) = find(rest, mark.as_bytes()) {
-        rest = &rest[start + mark.len()..];
-        let near = &rest[..rest.len().min(LONGEST)];
-        let end = near.iter().position(|byte| matches!(byte, b'/' | 0));
-        let name = end.and_then(|end| std::str::from_utf8(&near[..end]).ok());
-        names.extend(name.filter(|name| split_version(name).is_some()).map(str::to_owned));
-    }
-    names
+/// The directories directly below `root` that `sources` are in, if their names end in a version.
+fn names_below(sources: &BTreeSet<String>, root: &str) -> BTreeSet<String> {
+    let name = |path: &String| path.strip_prefix(root)?.split_once('/').map(|(name, _)| name.to_owned());
+    sources.iter().filter_map(name).filter(|name| split_version(name).is_some()).collect()
 }
 
 /// Splits `name-version`: the version begins at the first dash before a digit.
@@ -222,24 +216,15 @@ pub fn split_version(text: &str) -> Option<(&str, &str)> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// The version that the C library's banner names: `2.36-9+deb12u14` of `Debian GLIBC 2.36-9+deb12u14`.
-fn c_library(program: &[u8]) -> Option<String> {
+/// The version that the banner of the C library in `program` names: `2.36-9+deb12u14` of
+/// `Debian GLIBC 2.36-9+deb12u14`.
+pub fn c_library(program: &[u8]) -> Option<String> {
     const BANNER: &[u8] = b"GNU C Library (";
-    let rest = &program[find(program, BANNER)? + BANNER.len()..];
+    let start = program.windows(BANNER.len()).position(|window| window == BANNER)?;
+    let rest = &program[start + BANNER.len()..];
     let end = rest.iter().take(100).position(|byte| *byte == b')')?;
     let text = std::str::from_utf8(&rest[..end]).ok()?;
     text.rsplit(' ').next().map(str::to_owned)
-}
-
-fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|byte| *byte == mark[0]) {
-        if bytes[from + at..].starts_with(mark) {
-            return Some(from + at);
-        }
-        from += at + 1;
-    }
-    None
 }
 
 #[cfg(test)]
@@ -287,14 +272,21 @@ pub(crate) mod tests {
 
     #[test]
     fn crates_with_code_and_their_native_libraries_are_linked() {
-        let program = b"\0a/src/x\0/crates/c-1.0.0/src/x/crates/\0/rust/deps/gimli-0.32.3/src\0\
-            GNU C Library (Debian GLIBC 2.36-9) stable";
+        let sources =
+            ["/lifecycle/a/src/x.rs", "/crates/c-1.0.0/src/x.rs", "/rust/deps/gimli-0.32.3/src/y.rs"];
+        let sources = sources.map(str::to_owned).into();
         let graph = graph();
-        let linked = graph.linked(program).expect("named");
+        let linked = graph.linked(&sources, Some("2.36".to_owned())).expect("crates are named");
         assert_eq!(linked.crates, BTreeSet::from([0, 2, 3]));
         assert_eq!(linked.std, BTreeSet::from(["gimli-0.32.3".to_owned()]));
-        assert_eq!(linked.c_library.as_deref(), Some("2.36-9"));
         assert_eq!(graph.uses_of(0, &BTreeSet::from([0, 2])), BTreeSet::from([2]));
+    }
+
+    #[test]
+    fn banner_of_the_c_library_names_its_version() {
+        let version = c_library(b"\0GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release");
+        assert_eq!(version.as_deref(), Some("2.36-9+deb12u14"));
+        assert_eq!(c_library(b"musl"), None);
     }
 
     #[test]
@@ -305,6 +297,6 @@ pub(crate) mod tests {
 
     #[test]
     fn programs_without_line_tables_say_nothing() {
-        assert_eq!(graph().linked(b"/crates/ /crates/other-1.0.0/src"), None);
+        assert_eq!(graph().linked(&BTreeSet::from(["/crates/other-1.0.0/src".to_owned()]), None), None);
     }
 }

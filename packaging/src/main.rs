@@ -14,6 +14,7 @@ mod descriptor;
 mod error;
 mod graph;
 mod image;
+mod lines;
 mod sbom;
 
 use std::fs;

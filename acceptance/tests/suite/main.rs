@@ -13,6 +13,7 @@ mod gzip;
 mod interchange;
 mod interrupts;
 mod networks;
+mod packages;
 mod platforms;
 mod platforms_on_kubernetes;
 mod rebasable;
