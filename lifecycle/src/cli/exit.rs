@@ -105,6 +105,67 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// What it means, for the help.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Failed => "failed before the work began: privileges, log level",
+            Self::Usage => "a flag does not exist or is malformed",
+            Self::Arguments => "the inputs do not fit together",
+            Self::PlatformApi => "CNB_PLATFORM_API is not supported",
+            Self::BuildpackApi => "a buildpack or extension speaks a Buildpack API that is not supported",
+            Self::NotDetected => "no group of buildpacks fits the application",
+            Self::NotDetectedWithErrors => "no group fits, and at least one buildpack failed with an error",
+            Self::Detect => "detection failed otherwise",
+            Self::Analyze => "analysis failed",
+            Self::Restore => "restoration failed",
+            Self::BuildpackFailed => "a buildpack's bin/build failed",
+            Self::Build => "building failed otherwise",
+            Self::Export => "exporting failed",
+            Self::Rebase => "rebasing failed",
+            Self::Launch => "launching failed",
+            Self::GenerateFailed => "an extension's bin/generate failed",
+            Self::Generate => "generating failed otherwise",
+            Self::Extend => "extending failed",
+        }
+    }
+
+    /// The codes that `phase` can end with beside 0, ascending.
+    pub fn of_phase(phase: Phase) -> Vec<Self> {
+        let own: &[Self] = match phase {
+            Phase::Analyzer => &[Self::Analyze],
+            Phase::Detector => &[
+                Self::BuildpackApi,
+                Self::NotDetected,
+                Self::NotDetectedWithErrors,
+                Self::Detect,
+                Self::GenerateFailed,
+                Self::Generate,
+            ],
+            Phase::Restorer => &[Self::BuildpackApi, Self::Restore],
+            Phase::Extender => &[Self::BuildpackApi, Self::BuildpackFailed, Self::Build, Self::Extend],
+            Phase::Builder => &[Self::BuildpackApi, Self::BuildpackFailed, Self::Build],
+            Phase::Exporter => &[Self::BuildpackApi, Self::Export],
+            Phase::Creator => &[
+                Self::BuildpackApi,
+                Self::NotDetected,
+                Self::NotDetectedWithErrors,
+                Self::Detect,
+                Self::Analyze,
+                Self::Restore,
+                Self::BuildpackFailed,
+                Self::Build,
+                Self::Export,
+                Self::GenerateFailed,
+                Self::Generate,
+                Self::Extend,
+            ],
+            Phase::Rebaser => &[Self::Rebase],
+        };
+        [&[Self::Failed, Self::Usage, Self::Arguments, Self::PlatformApi], own].concat()
+    }
+}
+
 impl From<Phase> for Exit {
     /// The code of a failure in `phase` that has none of its own.
     fn from(phase: Phase) -> Self {
@@ -235,6 +296,16 @@ mod tests {
         #[error("read: {0}")]
         struct Twice(#[source] std::io::Error);
         assert_eq!(Failure::new(Exit::Failed, "", Twice(std::io::Error::other("no"))).text(), "read: no");
+    }
+
+    #[test]
+    fn codes_of_a_phase_ascend_and_hold_its_own() {
+        use Phase::{Analyzer, Builder, Creator, Detector, Exporter, Extender, Rebaser, Restorer};
+        for phase in [Analyzer, Builder, Creator, Detector, Exporter, Extender, Rebaser, Restorer] {
+            let exits = Exit::of_phase(phase);
+            assert!(exits.is_sorted_by_key(|exit| exit.code()), "{phase:?}: {exits:?}");
+            assert!(exits.contains(&phase.into()), "{phase:?}");
+        }
     }
 
     #[test]

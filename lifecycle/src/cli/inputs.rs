@@ -372,6 +372,13 @@ impl Input {
         !self.variable.is_empty() && self.known.iter().any(|known| known.phase == phase)
     }
 
+    /// The Platform API versions at which `phase` knows this input's flag, first and last; `None` for
+    /// all of them, or if it never does.
+    pub fn versions(&self, phase: Phase) -> Option<(&'static str, &'static str)> {
+        let known = self.known.iter().find(|known| known.phase == phase);
+        known.and_then(|known| known.flag).filter(|versions| *versions != (FIRST, LAST))
+    }
+
     /// What a user calls this input: its flag, or its variable where there is none.
     pub fn name(&self) -> String {
         if self.flag.is_empty() { self.variable.to_owned() } else { format!("-{}", self.flag) }
