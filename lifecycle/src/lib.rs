@@ -18,6 +18,8 @@
 //!
 //! Each phase is a function in [`phase`]: values in, values out. The programs in `src/bin` read inputs, call
 //! one, and write what it gives. The creator is the test of this design: it is the phases passing values.
+//! What ships is made by the crate `packaging`: those that speak to registries as links to one program,
+//! `src/bin/lifecycle.rs`, the others as they are.
 //!
 //! # What uses what
 //!
@@ -48,7 +50,7 @@
 //! - [`phase`]: the phases.
 //! - [`cli`]: between the platform and the phases. The only code that reads the environment, prints, or
 //!   exits.
-//! - [`log`]: what a phase tells its user.
+//! - [`log`]: what a phase tells its user, and who listens: JSON lines, telemetry.
 //!
 //! # What holds everywhere
 //!
