@@ -38,7 +38,9 @@ impl Tekton {
         }
         self.pod.write("source/index.txt", "A page\n");
         if self.with_extension {
-            self.pod.write("source/greeting", "");
+            for name in ["greeting", "build-only"] {
+                self.pod.write(&format!("source/{name}"), ""); // there is no step that extends run images
+            }
         }
         self.pod.write("platform/env/SPEAKER", "Tekton");
         for place in ["home/.docker/config.json", "dockerconfig/config.json"] {

@@ -129,3 +129,32 @@ fn an_untrusted_builder_builds_to_layouts() {
     let pack = Pack::new(layout(), Builder::Plain);
     check(&pack, PAGE, || pack.build());
 }
+
+const EXTENDED: &str = "A page, says the builder\ngreeting of the build image\n";
+
+/// As [`check`], with an extension that changes build and run image.
+#[track_caller]
+fn check_extended(pack: &Pack, build: impl Fn() -> Vec<Outcome>) {
+    text(build());
+    let config = pack.config();
+    answers(pack, EXTENDED, "1\n");
+    assert!(pack.serve().get("/greeting-of-run").ends_with("greeting of the run image\n"));
+    let again = text(build());
+    says(&again, &["Tools: kept from the cache", "Reusing layer 'test/web:site'"]);
+    assert_eq!(diff_ids(&config), diff_ids(&pack.config()), "extensions give the same layers again");
+    // The extension does not say that what it did may be put on another base.
+    pack.publish_run_image(Version::Two);
+    pack.rebase().expect_code(72).says("rebasable");
+}
+
+#[test]
+fn an_untrusted_builder_with_an_extension_builds_to_a_registry() {
+    let pack = Pack::new(Target::Registry, Builder::WithExtension);
+    check_extended(&pack, || pack.build());
+}
+
+#[test]
+fn an_untrusted_builder_with_an_extension_builds_to_the_engine() {
+    let pack = Pack::new(Target::Daemon, Builder::WithExtension);
+    check_extended(&pack, || pack.build());
+}

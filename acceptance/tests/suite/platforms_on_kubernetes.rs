@@ -122,3 +122,13 @@ fn tekton_builds_phase_by_phase_without_a_cache() {
     tekton.cached = false;
     check_tekton(&tekton, || tekton.build());
 }
+
+#[test]
+fn tekton_extends_the_build_image_in_place_of_the_builder() {
+    let tekton = Tekton::new(Builder::WithExtension);
+    for _ in 0..2 {
+        text(tekton.build());
+        assert_eq!(tekton.result(), tekton.pod.digest("app"));
+    }
+    answers(&tekton.pod, "A page, says Tekton\ngreeting of the build image\n", "1\n");
+}
