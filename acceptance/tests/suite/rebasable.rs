@@ -2,7 +2,7 @@
 //! each row of the table in `spec-notes/decisions.md`, "Rebasable"; and what the rebaser says of files that
 //! extensions hide.
 
-use acceptance::docker::{Container, docker};
+use acceptance::docker::{Container, base_image, docker};
 use acceptance::places::{Place, Stored, World, skopeo};
 use acceptance::run_image::RunImage;
 use acceptance::sandbox::{Outcome, Sandbox};
@@ -79,10 +79,16 @@ impl Case {
 
     /// Builds on version 1 of the run image. Returns the app image and what was said.
     fn build(&self, label: Option<&str>, dockerfiles: &[&str]) -> (Stored, String) {
-        let world = self.world();
-        world.publish_run_image(&run_image(1, label));
+        self.world().publish_run_image(&run_image(1, label));
         self.sandbox.clear("layers");
         self.extend(dockerfiles);
+        let said = self.run_phases();
+        (self.world().image("app"), said)
+    }
+
+    /// Runs all phases, and returns what they said.
+    fn run_phases(&self) -> String {
+        let world = self.world();
         let mut said = world.phase("analyzer", &["-run-image", "RUN", "APP"]).ok().text();
         said += &world.phase("detector", &[]).ok().text();
         said += &self.contained("restorer", &[]).ok().text();
@@ -91,8 +97,7 @@ impl Case {
         }
         self.sandbox.own_all();
         said += &world.phase("builder", &[]).ok().text();
-        said += &world.phase("exporter", &["-launcher", "LAUNCHER", "APP"]).ok().text();
-        (world.image("app"), said)
+        said + &world.phase("exporter", &["-launcher", "LAUNCHER", "APP"]).ok().text()
     }
 
     /// Runs a phase as root in a container of the run image, at the paths of the sandbox.
@@ -261,4 +266,54 @@ fn stale_files_are_found_in_each_store() {
         );
         assert!(rebased.stderr.contains(&stale), "{:?}: {}", world.place, rebased.stderr);
     }
+}
+
+/// Makes a Debian package of that version on the spot, and installs it.
+fn install(package: &str, version: u32) -> String {
+    format!(
+        "set -e; d=$(mktemp -d); mkdir -p $d/DEBIAN $d/usr/share/{package}; chmod 755 $d; \
+         echo {version} > $d/usr/share/{package}/version; \
+         printf 'Package: {package}\\nVersion: {version}\\nArchitecture: all\\nMaintainer: x <x@example>\\nDescription: x\\n' \
+         > $d/DEBIAN/control; dpkg-deb -b $d /tmp/p.deb; dpkg -i /tmp/p.deb; rm -r $d /tmp/p.deb"
+    )
+}
+
+/// A Debian with version `version` of the package `foo`, as the run image in the case's registry.
+fn publish_debian(case: &Case, version: u32) {
+    let (name, container) = (case.world().name("run"), format!("foo-{}-{version}", std::process::id()));
+    let script = install("foo", version);
+    docker(&["run", "--name", &container, base_image(), "sh", "-c", &script]).ok();
+    docker(&[
+        "commit",
+        "-c",
+        "USER 1000:1000",
+        "-c",
+        "LABEL io.buildpacks.rebasable=true",
+        &container,
+        &name,
+    ])
+    .ok();
+    docker(&["push", "-q", &name]).ok();
+    docker(&["rm", &container]).ok();
+    docker(&["rmi", "-f", &name]).ok();
+    case.sandbox.write("cnb/run.toml", format!("[[images]]\nimage = \"{name}\"\n"));
+}
+
+#[test]
+fn an_update_that_the_package_database_of_an_extension_denies_is_told() {
+    let case = Case::new();
+    publish_debian(&case, 1);
+    let lines = format!("ARG user_id\nUSER root\nRUN {}\nUSER ${{user_id}}", install("bar", 7));
+    case.extend(&[&on_base(&lines, "true")]);
+    let said = case.run_phases();
+    assert!(said.contains("they replace or remove files of the run image"), "{said}");
+    publish_debian(&case, 2);
+    let rebased = case.rebase(&[], "").ok();
+    assert!(rebased.stderr.contains(&format!("`/{STATUS}` (extension `e0`)")), "{}", rebased.stderr);
+    // What the warning is about: the new base's file, and another version of its package.
+    let app = case.world().name("app");
+    let look = ["sh", "-c", "cat /usr/share/foo/version; dpkg-query -W foo bar"];
+    let found = Container::new().option("--pull", "always").run(&app, &look).ok();
+    docker(&["rmi", "-f", &app]);
+    assert_eq!(found.stdout, "2\nbar\t7\nfoo\t1\n");
 }
