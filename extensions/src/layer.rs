@@ -15,6 +15,7 @@ mod parse;
 mod reader;
 mod remove;
 mod replay;
+mod sparse;
 mod unpack;
 mod write;
 pub mod xattrs;

@@ -59,7 +59,7 @@ pub(super) fn kind(flag: u8, path: &[u8]) -> Option<EntryKind> {
     Some(match flag {
         // Before USTAR a directory was a file whose name ends in a slash.
         0 | b'0' if path.ends_with(b"/") => EntryKind::Directory,
-        0 | b'0' | b'7' => EntryKind::File,
+        0 | b'0' | b'7' | b'S' => EntryKind::File,
         b'1' => EntryKind::HardLink,
         b'2' => EntryKind::Symlink,
         b'3' => EntryKind::CharDevice,
@@ -106,7 +106,7 @@ pub(super) fn time(value: &[u8]) -> Option<(i64, u32)> {
 }
 
 /// Reads a field of octal digits, or GNU's binary form. Blank is 0.
-fn number(field: &[u8]) -> Option<i64> {
+pub(super) fn number(field: &[u8]) -> Option<i64> {
     let first = *field.first()?;
     if first & 0x80 != 0 {
         return binary(field);

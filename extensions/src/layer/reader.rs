@@ -1,6 +1,6 @@
 //! A tar's entries, one after another, with limits on what a header may claim.
 //!
-//! USTAR, PAX and GNU long names are read. The `tar` crate is not used here: it takes an extended
+//! USTAR, PAX, GNU long names and sparse files are read; the holes of the latter are read as zeros. The `tar` crate is not used here: it takes an extended
 //! header of any size into memory, and ends a PAX value at a newline, which breaks the binary ones
 //! of capabilities and access control lists.
 
@@ -12,10 +12,14 @@ use std::path::{Path, PathBuf};
 
 use super::header::EntryKind;
 use super::parse::{self, BLOCK, Fields};
+use super::sparse::{Blocks, Lines, Map, Next, Part, Pax, Sparse};
 use super::xattrs::Xattrs;
 
 /// An extended header larger than this is refused; an attribute can have 64 KiB.
 const MAX_EXTENSION_BYTES: u64 = 1024 * 1024;
+
+/// Records of sparse files begin so.
+const SPARSE: &str = "GNU.sparse.";
 
 /// A path or link longer than this is refused; the kernel takes no longer one.
 const MAX_PATH_BYTES: usize = 4096;
@@ -75,6 +79,8 @@ pub struct TarReader<R> {
     /// Bytes of content and of padding that stand before the next header.
     left: u64,
     padding: u64,
+    /// The map of the entry's content, if it is sparse.
+    sparse: Option<Sparse>,
 }
 
 /// Records that stand in front of an entry and apply to it.
@@ -83,12 +89,13 @@ struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     pax: BTreeMap<String, Vec<u8>>,
+    sparse: Option<Pax>,
 }
 
 impl<R: Read> TarReader<R> {
     /// Creates a reader of the tar's bytes.
     pub fn new(input: R) -> Self {
-        Self { input, position: 0, left: 0, padding: 0 }
+        Self { input, position: 0, left: 0, padding: 0, sparse: None }
     }
 
     /// Returns the next entry; `None` at the end. Content that was not read is skipped.
@@ -96,7 +103,7 @@ impl<R: Read> TarReader<R> {
         let mut extensions = Extensions::default();
         loop {
             self.skip()?;
-            let Some(fields) = self.fields()? else {
+            let Some((fields, block)) = self.fields()? else {
                 return Ok(None);
             };
             let size = fields.size;
@@ -106,13 +113,29 @@ impl<R: Read> TarReader<R> {
                 b'K' => extensions.link = Some(self.long_name(size)?),
                 // Records for all entries: none that writers put there matters here.
                 b'g' => drop(self.extension(size)?),
-                _ => return self.entry(fields, extensions).map(Some),
+                b'S' => {
+                    let blocks = self.sparse_blocks(&block)?;
+                    let mut entry = self.entry(fields, extensions)?;
+                    self.set_sparse(&mut entry, blocks.size, blocks.parts)?;
+                    return Ok(Some(entry));
+                }
+                _ => return self.sparse_entry(fields, extensions).map(Some),
             }
         }
     }
 
     /// Reads a header block; `None` for the zeros at the end, and where the bytes end.
-    fn fields(&mut self) -> Result<Option<Fields>, ReadError> {
+    fn fields(&mut self) -> Result<Option<(Fields, [u8; BLOCK])>, ReadError> {
+        let Some(block) = self.block()?.filter(|block| block.iter().any(|byte| *byte != 0)) else {
+            return Ok(None);
+        };
+        let fields = parse::fields(&block).ok_or(ReadError::Broken(self.position))?;
+        self.position += BLOCK as u64;
+        Ok(Some((fields, block)))
+    }
+
+    /// Reads a block; `None` where the bytes end.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ReadError> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
         while filled < BLOCK {
@@ -124,12 +147,58 @@ impl<R: Read> TarReader<R> {
                 Err(error) => return Err(error.into()),
             }
         }
-        if block.iter().all(|byte| *byte == 0) {
-            return Ok(None);
+        Ok(Some(block))
+    }
+
+    /// Reads the blocks that follow a header of type `S` and go on with its map.
+    fn sparse_blocks(&mut self, first: &[u8; BLOCK]) -> Result<Blocks, ReadError> {
+        let mut blocks = Blocks::default();
+        let mut goes_on = blocks.first(first).ok_or(ReadError::Broken(self.position))?;
+        while goes_on {
+            let block = self.block()?.ok_or(ReadError::Broken(self.position))?;
+            goes_on = blocks.more(&block).ok_or(ReadError::Broken(self.position))?;
+            self.position += BLOCK as u64;
         }
-        let fields = parse::fields(&block).ok_or(ReadError::Broken(self.position))?;
-        self.position += BLOCK as u64;
-        Ok(Some(fields))
+        Ok(blocks)
+    }
+
+    /// Reads an entry whose PAX records may have a map.
+    fn sparse_entry(&mut self, fields: Fields, mut extensions: Extensions) -> Result<TarEntry, ReadError> {
+        let Some(pax) = extensions.sparse.take() else {
+            return self.entry(fields, extensions);
+        };
+        if pax.name.is_some() {
+            extensions.path.clone_from(&pax.name);
+        }
+        let mut entry = self.entry(fields, extensions)?;
+        let broken = ReadError::Broken(self.position);
+        let Some(size) = pax.size.filter(|_| entry.kind == EntryKind::File) else {
+            return Err(broken);
+        };
+        let parts = if pax.is_in_content() { self.sparse_lines()? } else { pax.parts().ok_or(broken)? };
+        self.set_sparse(&mut entry, size, parts)?;
+        Ok(entry)
+    }
+
+    /// Reads a map in front of the content, and what fills its last block.
+    fn sparse_lines(&mut self) -> Result<Vec<Part>, ReadError> {
+        let mut lines = Lines::default();
+        loop {
+            let mut block = [0; BLOCK];
+            self.read_exact(&mut block)?;
+            match lines.block(&block) {
+                Some(Map::Complete(parts)) => return Ok(parts),
+                Some(Map::GoesOn) => {}
+                None => return Err(ReadError::Broken(self.position)),
+            }
+        }
+    }
+
+    fn set_sparse(&mut self, entry: &mut TarEntry, size: u64, parts: Vec<Part>) -> Result<(), ReadError> {
+        let sparse = Sparse::new(size, parts, self.left).ok_or(ReadError::Broken(self.position))?;
+        self.sparse = Some(sparse);
+        entry.size = size;
+        Ok(())
     }
 
     fn entry(&mut self, fields: Fields, extensions: Extensions) -> Result<TarEntry, ReadError> {
@@ -185,6 +254,7 @@ impl<R: Read> TarReader<R> {
     }
 
     fn skip(&mut self) -> Result<(), ReadError> {
+        self.sparse = None;
         let content = io::copy(&mut self.input.by_ref().take(self.left), &mut io::sink())?;
         if content < self.left {
             return Err(ReadError::Broken(self.position));
@@ -200,6 +270,32 @@ impl<R: Read> TarReader<R> {
 impl<R: Read> Read for TarReader<R> {
     /// Reads content of the entry returned last.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(sparse) = &mut self.sparse else {
+            return self.read_stored(buffer);
+        };
+        let fitting = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.len());
+        let read = match sparse.next() {
+            Next::End => 0,
+            Next::Hole(bytes) => {
+                let bytes = fitting(bytes);
+                buffer[..bytes].fill(0);
+                bytes
+            }
+            Next::Data(bytes) => {
+                let bytes = fitting(bytes);
+                self.read_stored(&mut buffer[..bytes])?
+            }
+        };
+        if let Some(sparse) = &mut self.sparse {
+            sparse.advance(read as u64);
+        }
+        Ok(read)
+    }
+}
+
+impl<R: Read> TarReader<R> {
+    /// Reads bytes as they stand in the archive.
+    fn read_stored(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let limit = usize::try_from(self.left).unwrap_or(usize::MAX);
         let want = buffer.len().min(limit);
         let read = self.input.read(&mut buffer[..want])?;
@@ -218,11 +314,9 @@ impl Extensions {
             match key {
                 "path" => self.path = Some(value.to_vec()),
                 "linkpath" => self.link = Some(value.to_vec()),
-                sparse if sparse.starts_with("GNU.sparse.") => {
-                    return Err(ReadError::Unsupported {
-                        path: self.path.as_deref().map(to_path).unwrap_or_default(),
-                        kind: 'S',
-                    });
+                key if key.starts_with(SPARSE) => {
+                    let pax = self.sparse.get_or_insert_default();
+                    pax.add(&key[SPARSE.len()..], value).ok_or(ReadError::Broken(position))?;
                 }
                 key => drop(self.pax.insert(key.to_owned(), value.to_vec())),
             }

@@ -175,13 +175,69 @@ fn a_header_that_claims_too_much_is_refused() {
         assert!(matches!(found, Err(ReadError::TooLong(_))), "{found:?}");
     }
     let mut tar = tar_of(&[(TarHeader::new("x", File, 0), b"")]);
-    tar[156] = b'S';
+    tar[156] = b'M';
     fix_checksum(&mut tar);
     let found = TarReader::new(&tar[..]).next_entry();
-    assert!(matches!(found, Err(ReadError::Unsupported { kind: 'S', .. })));
+    assert!(matches!(found, Err(ReadError::Unsupported { kind: 'M', .. })));
     tar[0] = b'y';
     let found = TarReader::new(&tar[..]).next_entry();
     assert!(matches!(found, Err(ReadError::Broken(0))));
+}
+
+#[test]
+fn sparse_files_of_other_tools_are_read_with_their_holes() {
+    let temp = tempfile::tempdir().expect("temp dir");
+    let file = std::fs::File::create(temp.path().join("holes")).expect("create");
+    for part in 1..40_u64 {
+        let data = format!("part {part}");
+        std::os::unix::fs::FileExt::write_all_at(&file, data.as_bytes(), part * 8192 + part).expect("write");
+    }
+    file.set_len(400_000).expect("grow");
+    let content = std::fs::read(temp.path().join("holes")).expect("read");
+    for arguments in [
+        &["--format=gnu"][..],
+        &["--format=pax", "--sparse-version=0.0"],
+        &["--format=pax", "--sparse-version=0.1"],
+        &["--format=pax", "--sparse-version=1.0"],
+    ] {
+        let output = std::process::Command::new("tar")
+            .arg("-C")
+            .arg(temp.path())
+            .args(arguments)
+            // Twice: what follows a sparse file must be found.
+            .args(["-cS", "--hard-dereference", "holes", "./holes"])
+            .output();
+        let Ok(output) = output.map(|output| output.stdout) else {
+            let name = "sparse_files_of_other_tools_are_read_with_their_holes";
+            return crate::testing::skipped(name, "there is no tar");
+        };
+        assert!(output.len() < content.len(), "{arguments:?}: it is sparse");
+        let mut reader = TarReader::new(&output[..]);
+        for name in ["holes", "./holes"] {
+            let entry = reader.next_entry().expect("read").expect("an entry");
+            assert_eq!((entry.path.to_str(), entry.size), (Some(name), 400_000), "{arguments:?}");
+            let mut read = Vec::new();
+            std::io::Read::read_to_end(&mut reader, &mut read).expect("read");
+            assert!(read == content, "{arguments:?}");
+        }
+        assert!(reader.next_entry().expect("read").is_none());
+        // Broken maps are errors, not more.
+        for at in (0..output.len()).step_by(37) {
+            let mut broken = output.clone();
+            broken[at] ^= 0x15;
+            for block in broken
+                .chunks_mut(512)
+                .filter(|block| block.len() == 512 && block[257..].starts_with(b"ustar"))
+            {
+                fix_checksum(block);
+            }
+            let mut reader = TarReader::new(&broken[..]);
+            while let Ok(Some(entry)) = reader.next_entry() {
+                let limit = entry.size.min(1 << 20);
+                drop(std::io::copy(&mut std::io::Read::take(&mut reader, limit), &mut std::io::sink()));
+            }
+        }
+    }
 }
 
 fn fix_checksum(tar: &mut [u8]) {
