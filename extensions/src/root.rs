@@ -5,6 +5,7 @@
 //! and no link is ever followed by the kernel itself. So whatever a tree holds, nothing outside it
 //! can be reached, and each answer carries the path that the links led to.
 
+mod guard;
 mod make;
 
 use std::collections::VecDeque;
@@ -18,9 +19,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, mkdirat, openat, readlinkat};
 use rustix::io::Errno;
 
+pub use guard::{Confined, Guard};
 pub use make::{Attributes, copy_exactly, set_dir_mtime};
-
-use crate::snapshot::IgnoreSet;
 
 /// More links than this in one path are a loop; the kernel's own limit.
 const MAX_LINKS: usize = 40;
@@ -91,33 +91,6 @@ impl NewDir {
     }
 }
 
-/// Where nothing may be written: ignored paths and what is below them.
-#[derive(Debug, Clone, Copy)]
-pub struct Guard<'i> {
-    /// The ignored paths, in terms of the outermost root.
-    pub ignore: &'i IgnoreSet,
-    /// The path in the outermost root where the guarded one starts; empty if they are the same.
-    pub prefix: &'i Path,
-}
-
-impl<'i> Guard<'i> {
-    /// Creates the guard of an outermost root.
-    pub fn new(ignore: &'i IgnoreSet) -> Self {
-        let prefix = Path::new("");
-        Self { ignore, prefix }
-    }
-
-    /// Tells whether the resolved path may be written.
-    pub fn allows(&self, path: &Path) -> bool {
-        !self.ignore.contains(&self.prefix.join(path))
-    }
-
-    /// Fails if the resolved path may not be written, as a read-only file system does.
-    pub fn check(&self, path: &Path) -> Result<(), PathError> {
-        if self.allows(path) { Ok(()) } else { Err(at("write", &self.prefix.join(path))(Errno::ROFS)) }
-    }
-}
-
 impl PathError {
     /// Tells whether there is nothing of that path.
     pub fn is_missing(&self) -> bool {
@@ -185,7 +158,16 @@ impl Root {
     /// Finds the place that `path` names without following a link there. `None` when it names the
     /// root itself. Fails if its directory does not exist.
     pub fn place(&self, path: &Path) -> Result<Option<Place>, PathError> {
-        Ok(self.place_in(path, None)?.map(|(place, _)| place))
+        let walk = Walk::start(self, path, None)?;
+        Ok(walk.into_place()?.map(|(place, _)| place))
+    }
+
+    /// Finds the place that `path` names, as [`place`](Self::place) does, and fails where untrusted
+    /// links lead elsewhere than the guard allows.
+    pub fn place_confined(&self, path: &Path, guard: Guard<'_>) -> Result<Option<Place>, PathError> {
+        let mut walk = Walk::start(self, path, None)?;
+        walk.confined = guard.confined;
+        Ok(walk.into_place()?.map(|(place, _)| place))
     }
 
     /// Finds the place that `path` names, as [`place`](Self::place) does, and makes the directories
@@ -196,7 +178,7 @@ impl Root {
         new: NewDir,
         guard: Guard<'_>,
     ) -> Result<Option<(Place, Vec<PathBuf>)>, PathError> {
-        self.place_in(path, Some((new, guard)))
+        Walk::start(self, path, Some((new, guard)))?.into_place()
     }
 
     /// Finds the place that `path` leads to: links are followed to the end, where there may be
@@ -249,20 +231,6 @@ impl Root {
             FileType::Directory => Err(at("open", path)(Errno::ISDIR)),
             _ => Err(at("open", path)(Errno::INVAL)),
         }
-    }
-
-    fn place_in<'g>(
-        &'g self,
-        path: &Path,
-        new: Option<(NewDir, Guard<'g>)>,
-    ) -> Result<Option<(Place, Vec<PathBuf>)>, PathError> {
-        let mut walk = Walk::start(self, path, new)?;
-        let Some(name) = walk.step_to_last()? else {
-            return Ok(walk.last_of_stack()?.map(|place| (place, Vec::new())));
-        };
-        let made = std::mem::take(&mut walk.made);
-        let dir = walk.into_dir()?;
-        Ok(Some((Place { dir, name }, made)))
     }
 }
 
@@ -341,6 +309,9 @@ struct Walk<'r> {
     links: usize,
     new: Option<(NewDir, Guard<'r>)>,
     made: Vec<PathBuf>,
+    confined: Option<Confined<'r>>,
+    /// Whether an untrusted link was followed.
+    is_led: bool,
 }
 
 impl<'r> Walk<'r> {
@@ -353,6 +324,8 @@ impl<'r> Walk<'r> {
             links: 0,
             new,
             made: Vec::new(),
+            confined: new.and_then(|(_, guard)| guard.confined),
+            is_led: false,
         };
         walk.push(path)?;
         Ok(walk)
@@ -411,7 +384,11 @@ impl<'r> Walk<'r> {
         match open_dir(self.top(), &name) {
             Ok(fd) => self.stack.push((fd, name)),
             Err(Errno::NOTDIR | Errno::LOOP) => match readlinkat(self.top(), &name, Vec::new()) {
-                Ok(target) => self.follow(target.as_bytes())?,
+                Ok(target) => {
+                    let link = self.here().join(&name);
+                    self.is_led |= self.confined.is_some_and(|confined| confined.links.contains(&link));
+                    self.follow(target.as_bytes())?;
+                }
                 Err(Errno::INVAL) => return Err(self.fail("resolve", Errno::NOTDIR)),
                 Err(error) => return Err(self.fail("read link", error)),
             },
@@ -426,6 +403,7 @@ impl<'r> Walk<'r> {
             return Err(self.fail("open directory", Errno::NOENT));
         };
         guard.check(&self.here().join(&name))?;
+        self.check_led()?;
         let fd = make_dir_at(self.top(), &name, new).map_err(|error| self.fail("create directory", error))?;
         self.stack.push((fd, name));
         self.made.push(self.here());
@@ -447,6 +425,28 @@ impl<'r> Walk<'r> {
             None => open_dir(self.root, OsStr::new(".")).map_err(at("open directory", &self.root.path))?,
         };
         Ok(Dir { fd, path })
+    }
+
+    /// Fails where an untrusted link has led out of its bounds.
+    fn check_led(&self) -> Result<(), PathError> {
+        match self.confined {
+            Some(confined) if self.is_led && !self.here().starts_with(confined.below) => {
+                Err(self.fail("resolve", Errno::XDEV))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The place named, with the directories made on the way; `None` for the root.
+    fn into_place(mut self) -> Result<Option<(Place, Vec<PathBuf>)>, PathError> {
+        let Some(name) = self.step_to_last()? else {
+            self.check_led()?;
+            return Ok(self.last_of_stack()?.map(|place| (place, Vec::new())));
+        };
+        self.check_led()?;
+        let made = std::mem::take(&mut self.made);
+        let dir = self.into_dir()?;
+        Ok(Some((Place { dir, name }, made)))
     }
 
     /// The place of the directory entered last; `None` for the root.

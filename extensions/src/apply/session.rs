@@ -362,7 +362,13 @@ impl<'s> Session<'s> {
         self.baseline = None;
         let ignore = self.ignore()?;
         let root = self.settings.root;
-        let rules = Unpack { root, guard: Guard::new(&ignore), owner: None, limits: Limits::default() };
+        let rules = Unpack {
+            root,
+            below: Path::new(""),
+            guard: Guard::new(&ignore),
+            owner: None,
+            limits: Limits::default(),
+        };
         for Pending { instruction, blob, compression, mtimes, .. } in pending {
             (self.settings.log)(Event::Replaying(&instruction));
             let done = capture::decompress(blob, compression)

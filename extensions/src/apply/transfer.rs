@@ -371,10 +371,9 @@ fn unpack_file(copier: &mut Copier<'_>, file: &mut File, name: &str) -> Result<b
     let chmod = copier.chmod.take();
     let path = copier.make_dir(Path::new(copier.destination))?;
     copier.chmod = chmod;
-    let dir = copier.root.dir(&path).map_err(CopyError::from)?;
-    let root = copier.root.below(dir);
-    let guard = Guard { ignore: copier.ignore, prefix: &path };
-    let rules = Unpack { root: &root, guard, owner: copier.owner, limits: Limits::default() };
+    let guard = Guard::new(copier.ignore);
+    let rules =
+        Unpack { root: copier.root, below: &path, guard, owner: copier.owner, limits: Limits::default() };
     let done = rules.unpack(tar).map_err(failed)?;
     copier.written.changes.extend(done.changes);
     Ok(true)

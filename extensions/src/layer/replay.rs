@@ -51,7 +51,7 @@ fn delete(
     entry: &TarEntry,
     hidden: &[u8],
 ) -> Result<(), UnpackError> {
-    let path = relative(&entry.path)?;
+    let path = rules.below.join(relative(&entry.path)?);
     let above = path.parent().unwrap_or(Path::new(""));
     let keep = |path: &Path| unpacker.written.contains(path);
     let remover = Remover(rules.guard);

@@ -38,7 +38,13 @@ fn replay_on(
     ignore: &IgnoreSet,
 ) -> Result<Unpacked, UnpackError> {
     let root = Root::open(top).expect("open root");
-    let rules = Unpack { root: &root, guard: Guard::new(ignore), owner: None, limits: Limits::default() };
+    let rules = Unpack {
+        root: &root,
+        below: Path::new(""),
+        guard: Guard::new(ignore),
+        owner: None,
+        limits: Limits::default(),
+    };
     replay(&rules, tar, mtimes)
 }
 

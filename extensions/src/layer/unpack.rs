@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use super::header::EntryKind;
 use super::reader::{ReadError, TarEntry, TarReader};
 use super::remove::Remover;
-use crate::root::{Attributes, Guard, NewDir, PathError, Place, Root, at, copy_exactly, set_dir_mtime};
+use crate::root::{
+    Attributes, Confined, Guard, NewDir, PathError, Place, Root, at, copy_exactly, set_dir_mtime,
+};
 use crate::snapshot::{Change, ChangeKind};
 
 /// What an archive may hold at most.
@@ -36,8 +38,10 @@ impl Default for Limits {
 /// Where and how an archive is unpacked.
 #[derive(Debug, Clone, Copy)]
 pub struct Unpack<'a> {
-    /// What the entries' paths start from and cannot leave.
+    /// What paths and links cannot leave.
     pub root: &'a Root,
+    /// The directory of the root that the entries' paths start from.
+    pub below: &'a Path,
     /// Where nothing is written.
     pub guard: Guard<'a>,
     /// The owner of all entries instead of their own.
@@ -49,7 +53,7 @@ pub struct Unpack<'a> {
 /// What unpacking did.
 #[derive(Debug, Default)]
 pub struct Unpacked {
-    /// The paths written, in terms of the outermost root, in order of the archive.
+    /// The paths written, in order of the archive.
     pub changes: Vec<Change>,
     /// Device nodes that this process may not make.
     pub skipped: Vec<PathBuf>,
@@ -93,6 +97,9 @@ pub(super) struct Unpacker<'a> {
     /// Directories with the modification times they get at the end.
     dirs: Vec<(PathBuf, (i64, u32))>,
     pub(super) written: HashSet<PathBuf>,
+    /// Links that it made. They may not lead out of the directory that it is unpacked in; those that
+    /// were there before are the image's, and may.
+    links: HashSet<PathBuf>,
     entries: u64,
     bytes: u64,
     done: Unpacked,
@@ -104,6 +111,7 @@ impl<'a> Unpacker<'a> {
             rules,
             dirs: Vec::new(),
             written: HashSet::new(),
+            links: HashSet::new(),
             entries: 0,
             bytes: 0,
             done: Unpacked::default(),
@@ -119,6 +127,11 @@ impl<'a> Unpacker<'a> {
             return Err(UnpackError::Limit(limits));
         }
         Ok(())
+    }
+
+    fn guard(&self) -> Guard<'_> {
+        let confined = Confined { links: &self.links, below: self.rules.below };
+        Guard { confined: Some(confined), ..self.rules.guard }
     }
 
     /// Writes one entry with the given modification time. The root's own entry is left out: its
@@ -137,14 +150,18 @@ impl<'a> Unpacker<'a> {
                 _ => Err(UnpackError::Root(entry.path.clone())),
             };
         }
-        let Unpack { root, guard, .. } = *self.rules;
-        let made = root.make_place(&path, NewDir::ROOT, guard)?;
+        let Unpack { root, below, .. } = *self.rules;
+        let guard = self.guard();
+        let made = root.make_place(&below.join(&path), NewDir::ROOT, guard)?;
         let (place, _) = made.ok_or_else(|| UnpackError::Root(entry.path.clone()))?;
         guard.check(&place.path())?;
         let existed = self.clear(&place, entry.kind)?;
+        if entry.kind == EntryKind::Symlink {
+            self.links.insert(place.path());
+        }
         self.make(entry, &place, mtime, content)?;
         let kind = if existed { ChangeKind::Modified } else { ChangeKind::Added };
-        self.done.changes.push(Change { path: guard.prefix.join(place.path()), kind });
+        self.done.changes.push(Change { path: place.path(), kind });
         self.written.insert(place.path());
         Ok(())
     }
@@ -171,11 +188,10 @@ impl<'a> Unpacker<'a> {
         if is_dir && kind == EntryKind::Directory {
             return Ok(true);
         }
-        let guard = self.rules.guard;
-        if Remover(guard).remove(&place.dir, &path, &|_| false)? {
+        if Remover(self.rules.guard).remove(&place.dir, &path, &|_| false)? {
             Ok(true)
         } else {
-            Err(at("replace", &guard.prefix.join(&path))(Errno::ROFS).into())
+            Err(at("replace", &path)(Errno::ROFS).into())
         }
     }
 
@@ -218,7 +234,7 @@ impl<'a> Unpacker<'a> {
 
     fn hard_link(&self, entry: &TarEntry, place: &Place) -> Result<(), UnpackError> {
         let target = relative(&entry.link)?;
-        let found = self.rules.root.place(&target)?;
+        let found = self.rules.root.place_confined(&self.rules.below.join(target), self.guard())?;
         let found = found.ok_or_else(|| UnpackError::Root(entry.path.clone()))?;
         self.rules.guard.check(&found.path())?;
         Ok(place.make_hard_link(&found)?)

@@ -1,6 +1,7 @@
 //! Tests of paths resolved below a root.
 
 use super::*;
+use crate::snapshot::IgnoreSet;
 use std::os::unix::fs::symlink;
 
 fn tree() -> tempfile::TempDir {

@@ -374,8 +374,11 @@ fn archives_cannot_write_outside_their_destination() {
     for (entries, refused) in [
         (vec![file("../etc/passwd")], true),
         (vec![file("/etc/passwd")], false),
-        (vec![link("l", EntryKind::Symlink, "/etc"), file("l/passwd")], false),
-        (vec![link("l", EntryKind::Symlink, "../etc"), file("l/passwd")], false),
+        (vec![link("l", EntryKind::Symlink, "/etc"), file("l/passwd")], true),
+        (vec![link("l", EntryKind::Symlink, "../etc"), file("l/passwd")], true),
+        (vec![link("l", EntryKind::Symlink, "../new"), file("l/deep/passwd")], true),
+        (vec![link("l", EntryKind::Symlink, "/d/in"), file("l/passwd")], false),
+        (vec![link("l", EntryKind::Symlink, "../etc"), link("h", EntryKind::HardLink, "l/passwd")], true),
         (vec![link("h", EntryKind::HardLink, "../etc/passwd"), file("h")], true),
         (vec![link("h", EntryKind::HardLink, "/etc/passwd")], true),
     ] {
@@ -392,6 +395,7 @@ fn archives_cannot_write_outside_their_destination() {
         drop(fs::remove_dir_all(scene.path("root/d")));
         assert_eq!(scene.apply("ADD evil.tar /d/").is_err(), refused, "{entries:?}");
         assert_eq!(scene.read("etc/passwd"), before);
+        assert!(!scene.path("root/new").exists());
     }
     let mut tar = Vec::new();
     file("layers/x").encode(&mut tar).expect("encode");
@@ -401,6 +405,19 @@ fn archives_cannot_write_outside_their_destination() {
     let error = scene.fails("ADD evil.tar /");
     assert!(error.contains("failed to write `layers`"), "{error}");
     assert!(!scene.path("root/layers").exists());
+}
+
+/// Below a directory of the image, its links are its own business.
+#[test]
+fn archives_follow_the_links_of_the_image() {
+    let Some(scene) = scene("archives_follow_the_links_of_the_image") else { return };
+    fs::create_dir_all(scene.path("root/real/sub")).expect("mkdir");
+    fs::create_dir(scene.path("root/d")).expect("mkdir");
+    symlink("/real/sub", scene.path("root/d/sub")).expect("symlink");
+    fs::write(scene.path("context/plain.tar"), archive()).expect("write");
+    scene.apply("ADD plain.tar /d/").expect("apply");
+    assert_eq!(scene.read("real/sub/file"), "packed");
+    assert!(scene.path("root/d/sub").is_symlink());
 }
 
 #[test]

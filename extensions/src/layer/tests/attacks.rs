@@ -28,6 +28,7 @@ fn unpack_in(scene: &Path, tar: &[u8]) -> Result<Unpacked, UnpackError> {
     let ignore = IgnoreSet::new(["kept"]);
     let rules = Unpack {
         root: &root,
+        below: Path::new(""),
         guard: Guard::new(&ignore),
         owner: None,
         limits: Limits { entries: 100, bytes: 1 << 20 },

@@ -125,6 +125,7 @@ fn apply(changes: &Changes, merged: &Path, lower: &Path) {
     let ignore = IgnoreSet::default();
     let rules = Unpack {
         root: &Root::open(lower).expect("open root"),
+        below: Path::new(""),
         guard: Guard::new(&ignore),
         owner: None,
         limits: Limits::default(),

@@ -36,7 +36,13 @@ pub enum UnpackImageError {
 /// Unpacks every layer of `image`, base first, from `store` into `root`.
 pub fn unpack(store: &dyn ImageStore, image: &Image, root: &Root, log: &Log) -> Result<(), UnpackImageError> {
     let nothing = IgnoreSet::default();
-    let rules = Unpack { root, guard: Guard::new(&nothing), owner: None, limits: Limits::default() };
+    let rules = Unpack {
+        root,
+        below: std::path::Path::new(""),
+        guard: Guard::new(&nothing),
+        owner: None,
+        limits: Limits::default(),
+    };
     for layer in &image.layers {
         let diff_id = layer.diff_id.to_string();
         log.debug(format!("Unpacking layer {diff_id}"));
