@@ -5,6 +5,7 @@
 //! its own, and [`judges`] asks skopeo and umoci for their opinion.
 
 pub mod binaries;
+pub mod buildkit;
 pub mod data;
 pub mod docker;
 pub mod greeter;
@@ -16,6 +17,7 @@ pub mod platforms;
 pub mod run_image;
 pub mod sandbox;
 pub mod servers;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 

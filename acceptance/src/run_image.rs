@@ -55,25 +55,8 @@ impl RunImage {
     ///
     /// When the directory cannot be written.
     pub fn write(&self, directory: &Path) {
-        let blobs = directory.join("blobs/sha256");
-        fs::create_dir_all(&blobs).expect("the layout's directory can be made");
         let tars = [self.system_tar(), self.version_tar()];
-        let layers: Vec<Value> =
-            tars.iter().map(|tar| put(&blobs, &gzip(tar), "layer.v1.tar+gzip")).collect();
-        let config =
-            put(&blobs, &serde_json::to_vec(&self.config(&tars)).expect("a value is JSON"), "config.v1+json");
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": config,
-            "layers": layers,
-        });
-        let manifest =
-            put(&blobs, &serde_json::to_vec(&manifest).expect("a value is JSON"), "manifest.v1+json");
-        let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
-        fs::write(directory.join("index.json"), index.to_string()).expect("the layout can be written");
-        fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
-            .expect("the layout can be written");
+        write_layout(directory, &tars, &self.config(&tars));
     }
 
     fn config(&self, tars: &[Vec<u8>]) -> Value {
@@ -119,6 +102,29 @@ impl RunImage {
         add(&mut tar, "etc/base-version", format!("{}\n", self.version).as_bytes());
         tar.into_inner().expect("a Vec takes any bytes")
     }
+}
+
+/// Writes an image of those layers, base first, and that config as the layout at `directory`.
+///
+/// # Panics
+///
+/// When the directory cannot be written.
+pub fn write_layout(directory: &Path, tars: &[Vec<u8>], config: &Value) {
+    let blobs = directory.join("blobs/sha256");
+    fs::create_dir_all(&blobs).expect("the layout's directory can be made");
+    let layers: Vec<Value> = tars.iter().map(|tar| put(&blobs, &gzip(tar), "layer.v1.tar+gzip")).collect();
+    let config = put(&blobs, &serde_json::to_vec(config).expect("a value is JSON"), "config.v1+json");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": config,
+        "layers": layers,
+    });
+    let manifest = put(&blobs, &serde_json::to_vec(&manifest).expect("a value is JSON"), "manifest.v1+json");
+    let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
+    fs::write(directory.join("index.json"), index.to_string()).expect("the layout can be written");
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
+        .expect("the layout can be written");
 }
 
 /// This machine's architecture as OCI names it.

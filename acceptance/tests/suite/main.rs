@@ -4,6 +4,7 @@ mod binaries;
 mod caches;
 mod daemons;
 mod detect;
+mod dockerfiles;
 mod example;
 mod exits;
 mod explains;
