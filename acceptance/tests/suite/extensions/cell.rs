@@ -87,21 +87,23 @@ impl<'a> Cell<'a> {
         let _ = chown(sandbox.path("kaniko"), Some(0), Some(0));
     }
 
-    /// Replaces the order by one with an extension, whose only Dockerfile has those lines below FROM.
+    /// Adds an extension to the order, whose only Dockerfile has those lines below FROM. Nothing else
+    /// changes its owner.
     pub fn with_dockerfile(&self, kind: &str, lines: &str) {
+        let write = |relative: &str, text: &str| {
+            let path = self.world.sandbox.path(relative);
+            fs::create_dir_all(path.parent().expect("a file has a parent")).expect("the sandbox is ours");
+            fs::write(path, text).expect("the sandbox is ours");
+        };
         let dir = "cnb/extensions/test_lines/1";
-        let sandbox = self.world.sandbox;
-        let _ = fs::remove_dir_all(sandbox.path(dir));
-        sandbox.write(
-            &format!("{dir}/extension.toml"),
-            "api = \"0.10\"\n[extension]\nid = \"test/lines\"\nversion = \"1\"\n",
-        );
-        sandbox.write(&format!("{dir}/detect/plan.toml"), "[[provides]]\nname = \"lines\"\n");
+        let _ = fs::remove_dir_all(self.world.sandbox.path(dir));
+        let id = "id = \"test/lines\"\nversion = \"1\"\n";
+        write(&format!("{dir}/extension.toml"), &format!("api = \"0.10\"\n[extension]\n{id}"));
+        write(&format!("{dir}/detect/plan.toml"), "[[provides]]\nname = \"lines\"\n");
         let text = format!("ARG base_image\nFROM ${{base_image}}\n{lines}\n");
-        sandbox.write(&format!("{dir}/generate/{kind}.Dockerfile"), text);
-        let element = "[[order-extensions.group]]\nid = \"test/lines\"\nversion = \"1\"\n";
-        let order = ORDER.replacen("[[order]]", &format!("{element}\n[[order]]"), 1);
-        sandbox.write("cnb/order.toml", order);
+        write(&format!("{dir}/generate/{kind}.Dockerfile"), &text);
+        let element = format!("[[order-extensions.group]]\n{id}\n[[order]]");
+        write("cnb/order.toml", &ORDER.replacen("[[order]]", &element, 1));
     }
 
     /// The only entry of `<extended>/run`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use extensions::apply::NotReady;
-use extensions::cache::Cache;
+use extensions::cache::{Cache, CacheError};
 use extensions::plan::{Bases, ExtendPlan, ToPlan};
 use extensions::policy::Target;
 use extensions::root::Root;
@@ -192,12 +192,20 @@ impl ExtendInputs {
         Root::open(&path).map_err(|error| Failure::new(Exit::Extend, "extend", error))
     }
 
-    /// Opens the cache of steps. One that cannot be used costs time and nothing else.
+    /// Opens the cache of steps. One that cannot be used costs time and nothing else; one that another
+    /// phase has given away, as the reference implementation's restorer does, is begun anew.
     fn open_cache(&self, dir: &Path, log: &Log) -> Option<Cache> {
         let above = dir.join(STEPS);
+        let path = above.join(VERSION);
         let made = std::fs::create_dir_all(&above).map_err(|error| error.to_string());
-        let opened =
-            made.and_then(|()| Cache::open(&above.join(VERSION), self.ttl).map_err(|error| chain(&error)));
+        let is_link = || above.symlink_metadata().is_ok_and(|found| found.is_symlink());
+        let opened = made.and_then(|()| match Cache::open(&path, self.ttl) {
+            Err(CacheError::NotOurs(_)) if !is_link() && std::fs::remove_dir_all(&path).is_ok() => {
+                log.debug("The steps of earlier builds belong to someone else, and are removed");
+                Cache::open(&path, self.ttl).map_err(|error| chain(&error))
+            }
+            opened => opened.map_err(|error| chain(&error)),
+        });
         opened.map_err(|why| log.warn(format!("Steps of extensions are not kept: {why}"))).ok()
     }
 }
