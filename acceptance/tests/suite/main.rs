@@ -14,6 +14,7 @@ mod greeter;
 mod gzip;
 mod interchange;
 mod interrupts;
+mod messages;
 mod networks;
 mod packages;
 mod platforms;

@@ -16,13 +16,8 @@ use crate::api::PlatformApi;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     /// Fewer or more images than the phase takes.
-    #[error("failed to parse arguments: received {found} arguments, but expected {expected}")]
-    Count {
-        /// How many there are.
-        found: usize,
-        /// How many there must be.
-        expected: &'static str,
-    },
+    #[error("failed to parse arguments: {0}")]
+    Count(String),
     /// A text that is not of the kind its input takes.
     #[error("`{value}` of {name} is not {wanted}")]
     Value {
@@ -75,13 +70,13 @@ impl Inputs {
     /// Fails unless as many images were given as the phase takes.
     pub fn check_images(&self) -> Result<(), InputError> {
         let found = self.images.len();
-        let expected = match self.phase.images() {
-            Images::None if found > 0 => "0",
-            Images::One if found != 1 => "1",
-            Images::Some if found == 0 => "1 or more",
+        // The reference implementation's words.
+        Err(InputError::Count(match self.phase.images() {
+            Images::None if found > 0 => "received unexpected arguments".to_owned(),
+            Images::One if found != 1 => format!("received {found} arguments, but expected 1"),
+            Images::Some if found == 0 => "at least one image argument is required".to_owned(),
             _ => return Ok(()),
-        };
-        Err(InputError::Count { found, expected })
+        }))
     }
 
     /// The text of `input`, if it is given or has a default.
@@ -298,8 +293,8 @@ mod tests {
         for (phase, args, text) in [
             (Phase::Analyzer, "", "received 0 arguments, but expected 1"),
             (Phase::Creator, "i j", "received 2 arguments, but expected 1"),
-            (Phase::Rebaser, "", "received 0 arguments, but expected 1 or more"),
-            (Phase::Builder, "i", "received 1 arguments, but expected 0"),
+            (Phase::Rebaser, "", "at least one image argument is required"),
+            (Phase::Builder, "i", "received unexpected arguments"),
         ] {
             assert_eq!(count(phase, args), Err(format!("failed to parse arguments: {text}")));
         }
