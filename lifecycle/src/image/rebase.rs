@@ -16,15 +16,19 @@
 mod checks;
 
 use crate::api::{ApiError, PlatformApi};
-use crate::digest::DiffId;
+use crate::digest::{DiffId, chain_id};
 use serde_json::Value;
 
+use crate::files::footprints::{self, Footprints};
 use crate::files::labels::{self, RunImageMetadata};
 use crate::files::run::MirroredImage;
 use crate::files::stack::Stack;
 use crate::image::{HistoryRule, Image};
 use crate::json::{JsonError, JsonObject, go_json};
 use crate::target::Target;
+
+/// So many layers with the diffID of the old base's top layer are looked at.
+const MAX_TOP_LAYERS: usize = 100;
 
 /// What is put on what.
 #[derive(Debug, Clone, Copy)]
@@ -251,17 +255,31 @@ impl Metadata {
 
 /// How many layers at the bottom are the old base's: up to and including `runImage.topLayer`.
 ///
-/// That diffID may occur more than once, because all empty layers have the same. Unless extensions put
-/// layers between, the base ends where the layers begin that the label names; else the first counts.
+/// That diffID may occur more than once, because all empty layers have the same. The footprints of
+/// extensions name the base exactly. Unless extensions put layers between, the base ends where the layers
+/// begin that the label names; else the first counts.
 fn base_length(app: &Image, metadata: &Metadata) -> Result<usize, RebaseError> {
     let top = &metadata.run_image.top_layer;
     let missing = || RebaseError::NoTopLayer(top.clone());
     let wanted: DiffId = top.parse().map_err(|_| missing())?;
     let diff_ids = app.config.diff_ids();
     let first = diff_ids.iter().position(|diff_id| *diff_id == wanted).ok_or_else(missing)?;
+    if let Some(named) = named_by_footprints(app, wanted) {
+        return Ok(named);
+    }
     let counted = diff_ids.len().checked_sub(metadata.layers() + 1);
     let last = counted.filter(|last| diff_ids[*last] == wanted && !is_extended(app));
     Ok(last.unwrap_or(first) + 1)
+}
+
+/// How many layers at the bottom, the last of them `top`, are those that the footprints of extensions are
+/// about.
+fn named_by_footprints(app: &Image, top: DiffId) -> Option<usize> {
+    let base = Footprints::parse(app.config.label(footprints::LABEL)?).ok()?.base?;
+    let diff_ids = app.config.diff_ids();
+    let ends = (1..=diff_ids.len()).filter(|end| diff_ids[end - 1] == top);
+    // A hostile image may have the layer ten thousand times.
+    ends.take(MAX_TOP_LAYERS).find(|end| chain_id(&diff_ids[..*end]) == Some(base))
 }
 
 /// Whether extensions took part in the build.

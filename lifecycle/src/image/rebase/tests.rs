@@ -91,6 +91,13 @@ fn a_top_layer_that_occurs_twice_is_the_one_below_the_apps_layers() {
         &rebuilt(&["old", "x", "old", "app", "config"], &labels),
         &["b1", "b2", "x", "old", "app", "config"],
     );
+    let chain = chain_id(&["old", "x", "old"].map(diff_id)).expect("layers");
+    let footprints = format!(r#"{{"base":"{chain}"}}"#);
+    let labels = [labels[0], extensions, (footprints::LABEL, footprints.as_str())];
+    check_layers(
+        &rebuilt(&["old", "x", "old", "old", "extension", "app", "config"], &labels),
+        &["b1", "b2", "old", "extension", "app", "config"],
+    );
 }
 
 #[test]
