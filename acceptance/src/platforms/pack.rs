@@ -36,6 +36,8 @@ pub struct Pack {
     kaniko: Owned,
     /// `--clear-cache`.
     pub clear_cache: bool,
+    /// `--cache-image`: then nothing is mounted where the cache's directory is said to be.
+    pub cache_image: bool,
     report: Mutex<String>,
 }
 
@@ -64,6 +66,7 @@ impl Pack {
             launch_cache: Owned::volume("pack-cache.launch"),
             kaniko: Owned::volume("pack-cache.kaniko"),
             clear_cache: false,
+            cache_image: false,
             report: Mutex::default(),
         };
         if with_extension {
@@ -147,6 +150,16 @@ impl Pack {
         matches!(self.target, Target::Daemon)
     }
 
+    /// The flag of the cache image, if there is to be one.
+    fn cache_flag(&self) -> String {
+        if self.cache_image { format!("-cache-image {}", self.name("cache")) } else { String::new() }
+    }
+
+    /// The container with the volume of the cache, if that is where the cache is.
+    fn cached(&self, step: Step) -> Step {
+        if self.cache_image { step } else { step.mount(&self.build_cache.name, "/cache") }
+    }
+
     fn app(&self) -> Vec<u8> {
         let mut files = vec![("index.txt".to_owned(), b"A page\n".to_vec())];
         if self.with_extension {
@@ -165,11 +178,12 @@ impl Pack {
         let daemon = if self.is_daemon() { "-daemon -launch-cache /launch-cache" } else { "" };
         let skip = if self.clear_cache { "-skip-restore" } else { "" };
         let (run, tag, app) = (self.name("run"), self.name("app:two"), self.name("app"));
+        let cache = self.cache_flag();
         let line = format!(
-            "/cnb/lifecycle/creator {daemon} -app /workspace -cache-dir /cache -run-image {run} -tag {tag} {skip} {app}"
+            "/cnb/lifecycle/creator {daemon} -app /workspace -cache-dir /cache -run-image {run} -tag {tag} {skip} {cache} {app}"
         );
         let step = self.with_images(container(&build, &self.builder));
-        let mut step = step.mount(&self.build_cache.name, "/cache").copy_in(project()).copy_in(self.app());
+        let mut step = self.cached(step).copy_in(project()).copy_in(self.app());
         if self.is_daemon() {
             step = step.mount(&self.launch_cache.name, "/launch-cache");
         }
@@ -197,8 +211,9 @@ impl Pack {
         // Given for layouts too, where it must only be warned of.
         let launch = if matches!(self.target, Target::Registry) { "" } else { "-launch-cache /launch-cache" };
         let skip = if self.clear_cache { "-skip-layers" } else { "" };
+        let cache = self.cache_flag();
         let line = format!(
-            "/cnb/lifecycle/analyzer {daemon} -run /layers/run.toml -run-image {run} -tag {tag} {launch} {skip} {app}"
+            "/cnb/lifecycle/analyzer {cache} {daemon} -run /layers/run.toml -run-image {run} -tag {tag} {launch} {skip} {app}"
         );
         let mut step = self.trusted(build).copy_in(self.run_toml());
         if self.is_daemon() {
@@ -217,8 +232,9 @@ impl Pack {
         let daemon = if self.is_daemon() { "-daemon" } else { "" };
         let image =
             if self.with_extension { format!("-build-image {}", self.builder) } else { String::new() };
-        let line = format!("/cnb/lifecycle/restorer {skip} -cache-dir /cache {image} {daemon}");
-        let mut step = self.trusted(build).mount(&self.build_cache.name, "/cache");
+        let cache = if self.cache_image { self.cache_flag() } else { "-cache-dir /cache".to_owned() };
+        let line = format!("/cnb/lifecycle/restorer {skip} {cache} {image} {daemon}");
+        let mut step = self.cached(self.trusted(build));
         if self.with_extension {
             step = step.mount(&self.kaniko.name, "/kaniko");
         }
@@ -246,10 +262,11 @@ impl Pack {
     fn export(&self, build: &Build) -> Outcome {
         let daemon = if self.is_daemon() { "-daemon -launch-cache /launch-cache" } else { "" };
         let (app, tag) = (self.name("app"), self.name("app:two"));
+        let cache = self.cache_flag();
         let line = format!(
-            "/cnb/lifecycle/exporter {daemon} -app /workspace -cache-dir /cache -run /layers/run.toml {app} {tag}"
+            "/cnb/lifecycle/exporter {daemon} -app /workspace -cache-dir /cache -run /layers/run.toml {cache} {app} {tag}"
         );
-        let mut step = self.trusted(build).mount(&self.build_cache.name, "/cache");
+        let mut step = self.cached(self.trusted(build));
         step = step.copy_in(self.run_toml()).copy_in(project());
         if self.is_daemon() {
             step = step.mount(&self.launch_cache.name, "/launch-cache");

@@ -242,8 +242,19 @@ impl Golden {
 
     /// Runs a phase in a container.
     pub(crate) fn run(&self, as_root: bool, phase: &str, arguments: &[&str]) -> Outcome {
+        self.run_in(Container::new(), as_root, phase, arguments)
+    }
+
+    /// Runs a phase in `container`.
+    pub(crate) fn run_in(
+        &self,
+        container: Container,
+        as_root: bool,
+        phase: &str,
+        arguments: &[&str],
+    ) -> Outcome {
         let path = |relative: &str| self.sandbox.path(relative);
-        let mut container = Container::new()
+        let mut container = container
             .env("CNB_PLATFORM_API", self.api)
             .env("CNB_USER_ID", "1000")
             .env("CNB_GROUP_ID", "1000")

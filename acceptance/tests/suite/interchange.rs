@@ -5,9 +5,11 @@
 
 use std::fs;
 
+use acceptance::docker::Container;
 use acceptance::fixtures;
 use acceptance::sandbox::copy_tree;
 use acceptance::servers::proxy::{Proxy, Seen};
+use serde_json::Value;
 
 use crate::golden::Golden;
 
@@ -80,4 +82,38 @@ fn their_files_and_cache_image_are_taken_up_in_the_middle_of_a_build() {
     assert!(sent(&proxy.seen()) < 4096, "{:?}", proxy.seen());
     golden.compare_image("2-image", &app);
     assert!(golden.faults.is_empty(), "{}", golden.faults.join("\n"));
+}
+
+/// The layout under `directory/cache/base/<digest>`: its path, and its manifest's descriptor.
+fn base_of(directory: &std::path::Path) -> (String, Value, Vec<u8>) {
+    let entries = fs::read_dir(directory.join("cache/base")).expect("there are base images");
+    let path = entries.flatten().next().expect("there is one").path();
+    let digest = path.file_name().expect("a name").to_string_lossy().into_owned();
+    let index = fs::read(path.join("index.json")).expect("a layout has an index");
+    let index: Value = serde_json::from_slice(&index).expect("JSON");
+    let manifest = fs::read(path.join("blobs/sha256").join(&digest[7..])).expect("the manifest");
+    (digest, index["manifests"][0].clone(), manifest)
+}
+
+#[test]
+fn the_base_image_for_the_extender_lies_where_they_have_it() {
+    let golden = second_build();
+    for file in ["analyzed.toml", "group.toml", "plan.toml"] {
+        let path = fixtures().join("golden/interchange/phases").join(file);
+        let text = fs::read_to_string(path).expect("a fixture");
+        golden.sandbox.write(&format!("layers/{file}"), golden.ours(&text));
+    }
+    let kaniko = golden.sandbox.path("kaniko");
+    fs::create_dir(&kaniko).expect("the sandbox is ours");
+    let build_image = format!("{}/golden/run", golden.registry.host);
+    let container = Container::new().mount(&kaniko, "/kaniko", "rw");
+    golden.run_in(container, true, "restorer", &[&USER[..], &["-build-image", &build_image]].concat()).ok();
+    let (theirs, ours) = (base_of(&fixtures().join("golden/interchange/kaniko")), base_of(&kaniko));
+    assert_eq!((&ours.0, &ours.2), (&theirs.0, &theirs.2), "the same image in the same place");
+    for key in ["mediaType", "size", "digest"] {
+        assert_eq!(ours.1[key], theirs.1[key], "{key}");
+    }
+    let analyzed = golden.sandbox.read("layers/analyzed.toml");
+    let reference = format!("reference = \"{build_image}@{}\"", ours.0);
+    assert!(analyzed.contains("[build-image]") && analyzed.contains(&reference), "{analyzed}");
 }

@@ -130,6 +130,16 @@ fn an_untrusted_builder_builds_to_layouts() {
     check(&pack, PAGE, || pack.build());
 }
 
+#[test]
+fn a_cache_image_is_used_though_a_directory_is_named_too() {
+    let mut pack = Pack::new(Target::Registry, Builder::Plain);
+    pack.cache_image = true;
+    check(&pack, PAGE, || pack.build());
+    pack.publish_run_image(Version::One);
+    let created = text(vec![pack.create()]);
+    says(&created, &["Tools: kept from the cache", "Reusing cache layer 'test/web:tools'"]);
+}
+
 const EXTENDED: &str = "A page, says the builder\ngreeting of the build image\n";
 
 /// As [`check`], with an extension that changes build and run image.
