@@ -289,6 +289,10 @@ inputs! {
         [variable(Analyzer), variable(Detector), variable(Restorer), variable(Builder), variable(Extender),
          variable(Exporter), variable(Creator)],
         "Trace of the platform that the phases' spans belong to, as a W3C traceparent.";
+    PROGRESS = "", "CNB_PROGRESS", Duration, Nothing,
+        [variable(Analyzer), variable(Restorer), variable(Exporter), variable(Creator),
+         variable(Rebaser)],
+        "How often to say how far a long phase is, such as 10s; never unless given.";
     REPORT_RUN_IMAGE = "", "CNB_REPORT_RUN_IMAGE", Switch, Nothing,
         [variable(Exporter), variable(Creator), variable(Rebaser)],
         "Say in report.toml which run image the app image is on.";

@@ -15,6 +15,7 @@ mod json_log;
 pub mod keychain;
 pub mod phases;
 pub mod privileges;
+mod progress;
 mod reason;
 mod registries;
 pub mod setup;
@@ -159,7 +160,8 @@ fn perform(inputs: &Inputs, log: &Log, run: fn(&Inputs, &Log) -> Result<(), Fail
     let (clock, start) = (Instant::now(), SystemTime::now());
     log.debug(format!("Timer: {name} started at {}", rfc3339(start)));
     let timing = Timing::begin(inputs, log);
-    let result = run(inputs, &log.clone().observed_by(timing.listener()));
+    let observed = log.clone().observed_by(timing.listener());
+    let result = progress::told(inputs, log, || run(inputs, &observed));
     timing.end(Outcome::from(&result));
     let (took, end) = (clock.elapsed(), SystemTime::now());
     log.debug(format!("Timer: {name} ran for {took:.1?} and ended at {}", rfc3339(end)));
