@@ -56,11 +56,17 @@ fn the_creator_ends_as_the_phase_that_failed() {
     let greeter = greeter("");
     greeter.sandbox.write("cnb/extensions/e/1/extension.toml", "api = '0.12'\n");
     greeter.sandbox.script("cnb/extensions/e/1/bin/detect", "#!/bin/sh\n");
-    greeter.sandbox.script("cnb/extensions/e/1/bin/generate", "#!/bin/sh\n");
+    greeter.sandbox.script("cnb/extensions/e/1/bin/generate", "#!/bin/sh\nexit 3\n");
     let order = greeter.sandbox.read("cnb/order.toml");
     let extensions = "[[order-extensions]]\n[[order-extensions.group]]\nid = 'e'\nversion = '1'\n";
     greeter.sandbox.write("cnb/order.toml", order + extensions);
-    create(&greeter, &[]).expect_code(22).says("extensions");
+    create(&greeter, &[]).expect_code(91).says("extension e@1");
+    let generate = "#!/bin/sh\nprintf 'ARG base_image\\nFROM ${base_image}\\nRUN x\\n' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"\n";
+    greeter.sandbox.script("cnb/extensions/e/1/bin/generate", generate);
+    greeter.sandbox.write("policy.toml", "deny = ['run']\n");
+    let policy = greeter.sandbox.path("policy.toml");
+    let told = ["-extend-policy", &policy.to_string_lossy()];
+    create(&greeter, &told).expect_code(92).says("`RUN x` is denied by `run`");
 }
 
 #[test]
