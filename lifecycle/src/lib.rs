@@ -10,6 +10,7 @@
 //! buildpacks on disk ──────► component::catalog ─► component::run: bin/detect ─► resolve::plan ─► group, plan
 //! run image ─► image::store ─► phase::analyze ─► analyzed
 //! cache, previous image ─► phase::restore ─► layers directory
+//! base image + Dockerfiles of extensions ─► phase::extend ─► extended image
 //! group + plan ─► phase::build: bin/build ─► layers directory, metadata
 //! run image + layers + application ─► phase::export ─► layers::blob ─► image::store, cache ─► report
 //! app image + new run image ─► image::rebase ─► image::store

@@ -8,6 +8,7 @@
 
 mod cached;
 mod cell;
+mod golden;
 mod limits;
 
 use acceptance::run_image::RunImage;
