@@ -61,7 +61,7 @@ fn files() -> Vec<Source> {
 
 fn sources() -> Vec<Source> {
     let is_rust = |name: &str| Path::new(name).extension().is_some_and(|extension| extension == "rs");
-    let code = ["lifecycle/", "extensions/", "packaging/", "acceptance/"];
+    let code = ["lifecycle/", "extensions/", "acceptance/"];
     files()
         .into_iter()
         .filter(|file| is_rust(&file.name) && code.iter().any(|dir| file.name.starts_with(dir)))

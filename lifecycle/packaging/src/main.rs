@@ -66,7 +66,8 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, Error> {
 fn package(options: &Options) -> Result<(), Error> {
     // Of the running cargo where there is one, so that one program packages any checkout.
     let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    let repository = Path::new(&here).parent().expect("the crate is in the repository");
+    let above = |dir| Path::new(dir).parent().and_then(Path::parent);
+    let repository = above(&here).expect("the crate is in the repository, two levels below");
     let graph = Graph::of(repository, &compile::triple())?;
     let dir = match &options.from {
         Some(dir) => dir.clone(),
