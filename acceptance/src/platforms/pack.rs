@@ -1,7 +1,7 @@
 //! pack: the creator in the builder image when that is trusted, else the phases that may be root in the
 //! lifecycle image and those that run buildpacks in the builder image. Always at Platform API 0.15.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::engine::{Owned, Served, Step, application, file, in_order, read, unique, words};
@@ -101,7 +101,8 @@ impl Pack {
         if let Some(layout) = self.layout("run") {
             let _ = std::fs::remove_dir_all(&layout);
             std::fs::create_dir_all(&layout).expect("the layout's directory is ours");
-            skopeo(&["copy", "-q", &format!("docker-daemon:{made}"), &format!("oci:{}", layout.display())]);
+            let (_link, target) = without_colon(&layout);
+            skopeo(&["copy", "-q", &format!("docker-daemon:{made}"), &target]);
             self.own_layouts();
         }
     }
@@ -320,8 +321,8 @@ impl Pack {
             Target::Registry => drop(docker(&["pull", "-q", &name]).ok()),
             Target::Layout(_) => {
                 let layout = self.layout("app").expect("a layout");
-                let target = format!("docker-daemon:{name}:latest");
-                skopeo(&["copy", "-q", &format!("oci:{}", layout.display()), &target]);
+                let (_link, source) = without_colon(&layout);
+                skopeo(&["copy", "-q", &source, &format!("docker-daemon:{name}:latest")]);
             }
         }
     }
@@ -350,6 +351,15 @@ fn container(build: &Build, image: &str) -> Step {
 /// Without new privileges, as every container is that has no engine's socket.
 fn confined(step: Step) -> Step {
     step.option("--security-opt", "no-new-privileges=true")
+}
+
+/// A layout as skopeo is told of it, by a link: a port in its path would be taken for a tag.
+fn without_colon(layout: &Path) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let link = directory.path().join("layout");
+    std::os::unix::fs::symlink(layout, &link).expect("a new directory can be written");
+    let name = format!("oci:{}", link.display());
+    (directory, name)
 }
 
 fn project() -> Vec<u8> {

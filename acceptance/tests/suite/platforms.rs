@@ -168,3 +168,27 @@ fn an_untrusted_builder_with_an_extension_builds_to_the_engine() {
     let pack = Pack::new(Target::Daemon, Builder::WithExtension);
     check_extended(&pack, || pack.build());
 }
+
+#[test]
+fn a_trusted_builder_with_an_extension_builds_to_a_registry() {
+    let pack = Pack::new(Target::Registry, Builder::WithExtension);
+    check_extended(&pack, || vec![pack.create()]);
+}
+
+#[test]
+fn a_trusted_builder_with_an_extension_builds_to_the_engine() {
+    let pack = Pack::new(Target::Daemon, Builder::WithExtension);
+    check_extended(&pack, || vec![pack.create()]);
+}
+
+#[test]
+fn an_untrusted_builder_with_an_extension_builds_to_layouts() {
+    let pack = Pack::new(layout(), Builder::WithExtension);
+    check_extended(&pack, || pack.build());
+}
+
+#[test]
+fn a_trusted_builder_with_an_extension_builds_to_layouts() {
+    let pack = Pack::new(layout(), Builder::WithExtension);
+    check_extended(&pack, || vec![pack.create()]);
+}
