@@ -42,6 +42,18 @@ pub struct Cell<'a> {
 impl<'a> Cell<'a> {
     /// A sandbox with the sample extensions, and containers' images in the engine.
     pub fn new(sandbox: &'a Sandbox, registry: &Registry, flow: Flow, store: &str) -> Self {
+        let small = |layout: &Path| RunImage::version(1).with_shell().write(layout);
+        Self::of(sandbox, registry, flow, store, &small)
+    }
+
+    /// The same with a build image that is written as a layout.
+    pub fn of(
+        sandbox: &'a Sandbox,
+        registry: &Registry,
+        flow: Flow,
+        store: &str,
+        write_image: &dyn Fn(&Path),
+    ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let prefix = format!("acceptance.example/extend-{unique}");
@@ -58,7 +70,7 @@ impl<'a> Cell<'a> {
         assert!(status.is_ok_and(|status| status.success()), "strip is installed with every compiler");
         sandbox.write("cnb/order.toml", ORDER);
         let layout = sandbox.path("build-image");
-        RunImage::version(1).with_shell().write(&layout);
+        write_image(&layout);
         let (image, build_image) =
             (format!("{prefix}/build:latest"), format!("{}/demo/build", registry.host));
         let source = format!("oci:{}", layout.display());

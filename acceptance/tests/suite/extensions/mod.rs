@@ -9,6 +9,7 @@
 mod cached;
 mod cell;
 mod golden;
+mod installs;
 mod limits;
 
 use acceptance::run_image::RunImage;
