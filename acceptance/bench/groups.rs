@@ -118,10 +118,10 @@ impl Bench {
             command.arg(APP);
             command
         };
-        let mut rows = vec![
-            Row::new("`tar c \\| gzip -1`", || {}, move || pipe("gzip -1")),
-            Row::new("`tar c \\| pigz -1`", || {}, move || pigz("pigz -1")),
-        ];
+        let mut rows = vec![Row::new("`tar c \\| gzip -1`", || {}, move || pipe("gzip -1"))];
+        if is_there("pigz") {
+            rows.push(Row::new("`tar c \\| pigz -1`", || {}, move || pigz("pigz -1")));
+        }
         if is_root() && is_there("buildah") {
             rows.push(Row::new("`buildah copy`, `commit`", || {}, || self.buildah()));
         }
