@@ -24,7 +24,7 @@ use crate::image::Image;
 use crate::log::{Log, chain};
 use crate::phase::extend::fetch::Download;
 use crate::phase::extend::{
-    Dockerfile, Extend, ExtendError, Extended, Generated, Place, base, extend, find, platform, save,
+    Dockerfile, Extend, ExtendError, Extended, Generated, Place, base, extend, find, former, platform, save,
 };
 use crate::phase::generate::Policy;
 use crate::target::{Target as ImageTarget, host_arch};
@@ -171,6 +171,10 @@ impl ExtendInputs {
             threads: self.threads,
         };
         let extended = extend(&inputs, log);
+        let former = spot.cache.map_or(0, |dir| former::remove(dir, self.ttl));
+        if former > 0 {
+            log.debug(format!("Removed {former} old steps of another extender"));
+        }
         if let Some(Err(error)) = cache.as_ref().map(Cache::collect) {
             log.warn(format!("Old steps could not be removed: {}", chain(&error)));
         }

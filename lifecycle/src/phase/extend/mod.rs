@@ -21,6 +21,7 @@ mod config;
 mod dockerfiles;
 pub mod fetch;
 mod footprints;
+pub mod former;
 mod image;
 pub mod save;
 #[cfg(test)]
