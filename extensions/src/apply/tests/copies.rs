@@ -121,6 +121,27 @@ fn a_link_at_the_destination_is_followed_in_the_root() {
 }
 
 #[test]
+fn no_destination_is_outside_the_root() {
+    let Some(scene) = scene("no_destination_is_outside_the_root") else { return };
+    symlink("../outside", scene.path("root/up")).expect("symlink");
+    symlink(scene.path("outside"), scene.path("root/abs")).expect("symlink");
+    symlink("../../outside/secret", scene.path("root/file")).expect("symlink");
+    fs::write(scene.path("context/plain.tar"), archive()).expect("write");
+    let before = crate::testing::state(&scene.path("outside"));
+    for lines in [
+        "COPY a.txt /up/x\nCOPY a.txt /up/secret\nCOPY dir /up",
+        "COPY a.txt /abs/x\nCOPY dir /abs/",
+        "COPY a.txt /file\nCOPY a.txt /../../outside/secret",
+        "WORKDIR /up/w\nWORKDIR /abs/../../outside/w",
+        "ADD plain.tar /up/\nADD plain.tar /abs",
+    ] {
+        // Whether it is an error does not matter here.
+        drop(scene.apply(lines));
+        assert_eq!(crate::testing::state(&scene.path("outside")), before, "{lines}");
+    }
+}
+
+#[test]
 fn owner_and_mode_can_be_given() {
     let of = |flags: &str| format!("COPY {flags} run.sh /d/x");
     check(&of("--chown=app"), &["d 755 1000:1001 /", "d/x 755 1000:1001 run.sh"]);
