@@ -1,9 +1,10 @@
 //! What is measured: each phase beside the tools that do the same work with the same data.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use acceptance::greeter::{self, Greeter};
 use acceptance::run_image::RunImage;
@@ -148,11 +149,19 @@ impl Bench {
         let name = |number: usize| format!("{}/bench/app-{number}", self.registry.host);
         let run = format!("docker://{}/bench/run:latest", self.registry.host);
         skopeo(&format!("oci:{}", self.layout(RUN).display()), &run);
+        // skopeo remembers which repositories of a registry have a blob, and mounts it from there.
+        let unknown: Rc<RefCell<Option<Registry>>> = Rc::default();
+        let begin = {
+            let unknown = Rc::clone(&unknown);
+            move || drop(unknown.replace(Some(Registry::plain())))
+        };
         let copy = move || {
+            let registry = unknown.borrow();
+            let host = &registry.as_ref().expect("it was started before").host;
             let source = format!("oci:{}", self.layout(APP).display());
             let mut command = Command::new("skopeo");
             command.args(["copy", "-q", "--dest-tls-verify=false", &source]);
-            command.arg(format!("docker://{}", name(self.next())));
+            command.arg(format!("docker://{host}/bench/app"));
             quiet(command)
         };
         let app = move || name(self.round.get());
@@ -166,7 +175,7 @@ impl Bench {
             command
         };
         vec![
-            Row::new("`skopeo copy` of the finished layout", || {}, copy),
+            Row::new("`skopeo copy` of the finished layout", begin, copy),
             Row::new("`exporter`, compressing too", prepare, export),
         ]
     }
