@@ -2,11 +2,17 @@
 //! each row of the table in `spec-notes/decisions.md`, "Rebasable"; and what the rebaser says of files that
 //! extensions hide.
 
+use std::sync::{Mutex, PoisonError};
+
 use acceptance::docker::{Container, base_image, docker};
 use acceptance::places::{Place, Stored, World, skopeo};
 use acceptance::run_image::RunImage;
 use acceptance::sandbox::{Outcome, Sandbox};
 use acceptance::servers::registry::Registry;
+
+/// The tests' images are the same ones under other names: an engine may lose one that is pulled while its last
+/// other name is removed.
+static ENGINE: Mutex<()> = Mutex::new(());
 
 const REBASABLE: &str = "io.buildpacks.rebasable";
 const FOOTPRINTS: &str = "lifecycle.extension.footprints";
@@ -113,6 +119,7 @@ impl Case {
             container = container.env(name, value.to_string_lossy());
         }
         let program = self.sandbox.phase_path(phase);
+        let _alone = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = container.run(&image, &[&[&*program.to_string_lossy()], arguments].concat());
         docker(&["rmi", "-f", &image]);
         outcome
