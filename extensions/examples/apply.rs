@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use extensions::apply::{
-    Application, BaseImage, Compress, Event, Fetch, Fetched, Output, Purpose, Session, Settings,
+    Application, BaseImage, Compress, Event, Fetch, Fetched, Mounting, Output, Purpose, Session, Settings,
 };
 use extensions::cache::Cache;
 use extensions::context::Context;
@@ -59,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ignore: vec![work.into()],
         method: None,
         purpose: Purpose::Layers,
+        mounting: Mounting::Try,
         cache: cache.as_ref(),
         work: Path::new(work),
         compress: &Gzip,

@@ -6,6 +6,7 @@
 
 mod archive;
 mod capture;
+mod change;
 mod copy;
 mod event;
 mod mode;
@@ -22,7 +23,7 @@ pub use operation::OperationError;
 pub use run::{MountError, Output, RunError};
 pub use session::Session;
 pub use settings::{
-    Application, ApplyError, BaseImage, Compress, NotReady, Outcome, Purpose, Settings, StepResult,
+    Application, ApplyError, BaseImage, Compress, Mounting, NotReady, Outcome, Purpose, Settings, StepResult,
 };
 pub use transfer::{Fetch, Fetched, TransferError};
 pub use users::{Credentials, UserError, credentials};

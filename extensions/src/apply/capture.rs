@@ -1,59 +1,21 @@
 //! From changes to a stored layer: the tar is written at once, and compressed on a thread of its own
 //! while the next instruction is carried out.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::change::Change;
 use super::settings::{Compress, Outcome};
 use crate::cache::{Cache, CacheError, Footprint, Key, hex};
 use crate::layer::{Compression, LayerError, LayerFile, WrittenLayer, write_layer};
 use crate::root::{Root, at};
-use crate::snapshot::{ChangeKind, Changes};
 
 /// What container engines make in a root that is not the image's.
 pub(super) const NEVER_CAPTURED: [&str; 7] =
     [".dockerenv", "run/.containerenv", "etc/mtab", "tmp/apt-key-gpghome*", "dev", "proc", "sys"];
-
-/// Changed paths, with the digests of what was replaced, where they are known.
-#[derive(Debug, Default)]
-pub(super) struct Change {
-    pub(super) changes: Changes,
-    pub(super) replaced: BTreeMap<PathBuf, [u8; 32]>,
-}
-
-impl Change {
-    /// Takes changes that a scan found.
-    pub(super) fn found(changes: Changes) -> Self {
-        Self { changes, replaced: BTreeMap::new() }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    fn footprint(&self, root: &Root) -> Footprint {
-        let mut footprint = Footprint::default();
-        for change in &self.changes {
-            let name = change.path.to_string_lossy().into_owned();
-            match change.kind {
-                ChangeKind::Added => footprint.added += 1,
-                ChangeKind::Deleted => drop(footprint.whiteouts.insert(name)),
-                ChangeKind::Modified => {
-                    let is_dir = root.dir(&change.path).is_ok_and(|dir| dir.path == change.path);
-                    if !is_dir || self.changes.became_dir(&change.path) {
-                        let digest = self.replaced.get(&change.path).map(|digest| hex(digest));
-                        footprint.overwrites.insert(name, digest);
-                    }
-                }
-            }
-        }
-        footprint
-    }
-}
 
 /// A layer as an uncompressed file.
 pub(super) struct Captured {

@@ -28,6 +28,11 @@ pub enum Event<'e> {
         /// Whether by mounts; without, processes have no `/proc`.
         has_mounts: bool,
     },
+    /// A step's mounts are ready.
+    Mounted {
+        /// Whether their content was put in the targets' places, because nothing may be mounted.
+        in_place: bool,
+    },
     /// A device node could not be made.
     DeviceLeftOut(&'e Path),
     /// A step was done but not stored.

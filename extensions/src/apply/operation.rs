@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::capture::Change;
-use super::run::{self, Bound, MountError, Mounted, Output, Process, RunError, Script};
+use super::change::Change;
+use super::run::{self, Bound, MountError, Mounted, Output, Process, RunError, Script, Surroundings, Wanted};
 use super::transfer::{self, Fetch, Prepared, TransferError};
 use super::users::{self, Credentials, UserError};
 use crate::cache::{Cache, Key, KeyBuilder, hex};
@@ -65,6 +65,10 @@ impl Operation {
         matches!(self.action, Action::Run(_))
     }
 
+    pub(super) fn has_mounts(&self) -> bool {
+        matches!(&self.action, Action::Run(run) if !run.mounts.is_empty())
+    }
+
     /// Finds and hashes what it takes from outside the root.
     pub(super) fn prepare(
         &mut self,
@@ -80,20 +84,20 @@ impl Operation {
         Ok(())
     }
 
-    /// Puts the mounts of a RUN in their places; `None` if there are none.
+    /// Prepares its mounts, as [`Mounted::new`] does.
     pub(super) fn mount<'m>(
         &self,
         root: &'m Root,
         ignore: &IgnoreSet,
         context: Option<&Context>,
-        cache: Option<&Cache>,
-    ) -> Result<Option<Mounted<'m>>, OperationError> {
-        match &self.action {
-            Action::Run(run) if !run.mounts.is_empty() => {
-                Ok(Some(Mounted::new(root, &run.mounts, &self.bound, context, cache, ignore)?))
-            }
-            _ => Ok(None),
-        }
+        (cache, work): (Option<&Cache>, Option<&Path>),
+    ) -> Result<Mounted<'m>, OperationError> {
+        let mounts = match &self.action {
+            Action::Run(run) => run.mounts.as_slice(),
+            _ => &[],
+        };
+        let wanted = Wanted { mounts, bound: &self.bound, context, cache };
+        Ok(Mounted::new(root, wanted, work, ignore)?)
     }
 
     /// Computes its key.
@@ -134,18 +138,19 @@ impl Operation {
     pub(super) fn execute(
         &mut self,
         root: &Root,
-        ignore: &IgnoreSet,
+        surroundings: Surroundings<'_>,
         context: Option<&Context>,
         fetch: &dyn Fetch,
         output: &Output,
     ) -> Result<Option<Change>, OperationError> {
+        let ignore = surroundings.ignore;
         if let Some(prepared) = &mut self.prepared {
             let written = prepared.apply(root, ignore, context, fetch)?;
             let changes = Changes::new(written.changes);
             return Ok(Some(Change { changes, replaced: written.replaced }));
         }
         match &self.action {
-            Action::Run(run) => self.run(run, root, ignore, output).map(|()| None),
+            Action::Run(run) => self.run(run, root, surroundings, output).map(|()| None),
             Action::MakeWorkdir(path) => self.make_workdir(path, root, ignore).map(Some),
             Action::Metadata | Action::Copy(_) | Action::Add(_) => Ok(None),
         }
@@ -164,12 +169,11 @@ impl Operation {
         &self,
         run: &RunAction,
         root: &Root,
-        ignore: &IgnoreSet,
+        surroundings: Surroundings<'_>,
         output: &Output,
     ) -> Result<(), OperationError> {
         let credentials = users::credentials(root, &self.user)?;
         let cwd = if self.workdir.is_empty() { "/" } else { &self.workdir };
-        root.make_dir(Path::new(cwd), NewDir::of_process(0o755), Guard::new(ignore))?;
         let (argv, script) = match &run.invocation {
             Invocation::Argv(argv) => (argv.clone(), None),
             Invocation::Script { shell, name, body } => {
@@ -181,6 +185,9 @@ impl Operation {
         environment.entry("HOME".to_owned()).or_insert_with(|| credentials.home.clone());
         let process =
             Process { argv, environment, cwd: cwd.to_owned(), credentials, network: run.network, script };
-        Ok(run::run(root, &process, output)?)
+        run::run(root, &process, surroundings, output).map_err(|error| match error {
+            RunError::Directory(error) => error.into(),
+            error => error.into(),
+        })
     }
 }

@@ -15,6 +15,7 @@ mod bpf;
 mod child;
 mod furnish;
 mod mounts;
+mod namespace;
 mod script;
 
 use std::collections::BTreeMap;
@@ -28,11 +29,14 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::users::Credentials;
 use crate::dockerfile::Network;
-use crate::root::{PathError, Root};
+use crate::root::{Guard, NewDir, PathError, Root, at};
+use crate::snapshot::IgnoreSet;
 
 pub(super) use furnish::{FURNISHED, Furnished};
 pub use mounts::MountError;
-pub(super) use mounts::{Bound, Mounted};
+use mounts::Real;
+pub(super) use mounts::{Bound, Mounted, Wanted};
+pub(super) use namespace::is_allowed as may_mount;
 pub(super) use script::Script;
 
 /// File systems of the kernel: a working directory there can lead out of the root.
@@ -45,7 +49,7 @@ pub(super) struct Process {
     pub(super) argv: Vec<String>,
     /// The whole environment.
     pub(super) environment: BTreeMap<String, String>,
-    /// The absolute working directory; it must exist.
+    /// The absolute working directory.
     pub(super) cwd: String,
     /// Who it runs as.
     pub(super) credentials: Credentials,
@@ -87,6 +91,9 @@ pub enum RunError {
     /// The working directory cannot be entered.
     #[error("failed to {0}")]
     Directory(#[from] PathError),
+    /// What it is to find in its root cannot be mounted.
+    #[error(transparent)]
+    Mount(#[from] Box<MountError>),
     /// The working directory is one of the kernel's file systems.
     #[error("working directory `{0}` is not a part of the image")]
     KernelDirectory(String),
@@ -95,28 +102,51 @@ pub enum RunError {
     Survivors(String),
 }
 
+/// What a process finds in its root.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'s> {
+    /// Where nothing is made.
+    pub(super) ignore: &'s IgnoreSet,
+    /// What the root lacks, if it is no container's.
+    pub(super) furnished: Option<&'s Furnished>,
+    /// The step's mounts, where they are real ones.
+    pub(super) mounts: Option<&'s Real<'s>>,
+}
+
 /// Runs a process and waits until it and everything it started has ended.
-pub(super) fn run(root: &Root, process: &Process, output: &Output) -> Result<(), RunError> {
+pub(super) fn run(
+    root: &Root,
+    process: &Process,
+    surroundings: Surroundings<'_>,
+    output: &Output,
+) -> Result<(), RunError> {
     // Namespaces belong to a thread: what this one enters ends with it.
     let joined = std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("run".to_owned())
-            .spawn_scoped(scope, || run_here(root, process, output))
+            .spawn_scoped(scope, || run_here(root, process, surroundings, output))
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     joined.unwrap_or_else(|error| Err(start_error(process, error)))
 }
 
-fn run_here(root: &Root, process: &Process, output: &Output) -> Result<(), RunError> {
-    let chroot = if root.is_host() { None } else { Some(furnish::enter(root)?) };
-    let root = chroot.as_ref().unwrap_or(root);
-    let cwd = open_cwd(root, &process.cwd)?;
-    let _script = process.script.as_ref().map(|script| script.write(root)).transpose()?;
+fn run_here(
+    root: &Root,
+    process: &Process,
+    surroundings: Surroundings<'_>,
+    output: &Output,
+) -> Result<(), RunError> {
+    let own = own_root(root, surroundings)?;
+    let root = own.as_ref().unwrap_or(root);
+    let inner = surroundings.mounts.map(|mounts| mounts.enter(root)).transpose().map_err(Box::new)?;
+    let cwd = open_cwd(root, &process.cwd, surroundings.ignore)?;
+    let script = process.script.as_ref().map(|script| script.write(root)).transpose()?;
     let confined = process.network == Network::None && !leave_network();
     let start = |error| start_error(process, error);
     let mut command = command(process, output).map_err(start)?;
+    let chroot = if root.is_host() { None } else { Some(root.dir(Path::new(""))?.fd) };
     let plan = child::Plan {
-        root: chroot.as_ref().map(|root| root.dir(Path::new(""))).transpose()?.map(|dir| dir.fd),
+        root: chroot,
         cwd,
         uid: process.credentials.uid,
         gid: process.credentials.gid,
@@ -125,7 +155,26 @@ fn run_here(root: &Root, process: &Process, output: &Output) -> Result<(), RunEr
     };
     child::prepare(&mut command, plan);
     let status = command.spawn().map_err(start)?.wait().map_err(start)?;
+    drop(script);
+    if let Some(inner) = inner {
+        inner.leave();
+    }
     check(process, status)
+}
+
+/// Gives this thread mounts of its own, if there are some to make, and returns the root as seen among
+/// them: a directory that was opened before belongs to the mounts of the other threads.
+fn own_root(root: &Root, surroundings: Surroundings<'_>) -> Result<Option<Root>, RunError> {
+    let furnished = surroundings.furnished.filter(|furnished| furnished.has_mounts());
+    if furnished.is_none() && surroundings.mounts.is_none() {
+        return Ok(None);
+    }
+    namespace::enter().map_err(|error| at("mount", root.path())(io::Error::from(error)))?;
+    let root = Root::open(root.path())?;
+    if let Some(furnished) = furnished {
+        furnished.enter(&root)?;
+    }
+    Ok(Some(root))
 }
 
 fn command(process: &Process, output: &Output) -> io::Result<Command> {
@@ -146,9 +195,10 @@ fn command(process: &Process, output: &Output) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Opens the working directory inside the root, so that no path is resolved after `chroot`.
-fn open_cwd(root: &Root, cwd: &str) -> Result<OwnedFd, RunError> {
-    let dir = root.dir(Path::new(cwd))?;
+/// Opens the working directory inside the root, so that no path is resolved after `chroot`. Makes it
+/// where it is missing.
+fn open_cwd(root: &Root, cwd: &str, ignore: &IgnoreSet) -> Result<OwnedFd, RunError> {
+    let (dir, _) = root.make_dir(Path::new(cwd), NewDir::of_process(0o755), Guard::new(ignore))?;
     let first = dir.path.iter().next();
     if KERNEL_DIRS.iter().any(|name| first == Some(name.as_ref())) {
         return Err(RunError::KernelDirectory(cwd.to_owned()));

@@ -12,11 +12,12 @@
 use std::path::Path;
 use std::thread::ScopedJoinHandle;
 
-use super::capture::{self, Captured, Change, Finished, Finishing};
+use super::capture::{self, Captured, Finished, Finishing};
+use super::change::Change;
 use super::event::Event;
 use super::operation::{Operation, OperationError};
-use super::run::{FURNISHED, Furnished, Mounted};
-use super::settings::{Application, ApplyError, BaseImage, Outcome, Purpose, Settings, StepResult};
+use super::run::{self, FURNISHED, Furnished, Mounted, Surroundings};
+use super::settings::{Application, ApplyError, BaseImage, Mounting, Outcome, Purpose, Settings, StepResult};
 use crate::cache::{Hit, Key, KeyBuilder};
 use crate::dockerfile::Instruction;
 use crate::layer::{Compression, LayerError, LayerFile, Limits, Mtimes, Unpack, UnpackError, replay};
@@ -35,6 +36,8 @@ pub struct Session<'s> {
     /// The last scan, if nothing was written since.
     baseline: Option<Tree>,
     furnished: Option<Furnished>,
+    /// Whether mounts can be made, once that was tried.
+    may_mount: Option<bool>,
     layers: u32,
     is_ready: bool,
 }
@@ -104,6 +107,7 @@ impl<'s> Session<'s> {
             pending: Vec::new(),
             baseline: None,
             furnished: None,
+            may_mount: None,
             layers: 0,
             is_ready: false,
         }
@@ -276,15 +280,19 @@ impl<'s> Session<'s> {
         is_wanted: bool,
     ) -> Result<Option<Captured>, ExecuteError> {
         let is_run = operation.is_run();
-        if is_run && !self.settings.root.is_host() && self.furnished.is_none() {
-            let furnished = Furnished::new(self.settings.root).map_err(ApplyError::from)?;
-            (self.settings.log)(Event::Furnished { has_mounts: furnished.has_mounts() });
-            self.furnished = Some(furnished);
+        if is_run {
+            self.furnish()?;
         }
         let (root, context) = (self.settings.root, application.context);
         let mut ignore = self.ignore()?;
-        let mounted = operation.mount(root, &ignore, context, self.settings.cache)?;
+        let mounted = if operation.has_mounts() {
+            let work = self.may_mount().then_some(self.settings.work);
+            Some(operation.mount(root, &ignore, context, (self.settings.cache, work))?)
+        } else {
+            None
+        };
         if let Some(mounted) = &mounted {
+            (self.settings.log)(Event::Mounted { in_place: mounted.real().is_none() });
             mounted.targets().for_each(|target| ignore.insert(target));
             self.baseline = None;
         }
@@ -296,7 +304,10 @@ impl<'s> Session<'s> {
         }
         let baseline = self.baseline.take();
         let Settings { fetch, output, .. } = &self.settings;
-        let written = operation.execute(root, &ignore, context, *fetch, output)?;
+        let furnished = self.furnished.as_ref();
+        let mounts = mounted.as_ref().and_then(Mounted::real);
+        let surroundings = Surroundings { ignore: &ignore, furnished, mounts };
+        let written = operation.execute(root, surroundings, context, *fetch, output)?;
         let found = match baseline.filter(|_| is_run && is_wanted) {
             None => Change::default(),
             Some(before) => {
@@ -318,6 +329,23 @@ impl<'s> Session<'s> {
         self.layers += 1;
         let path = self.settings.work.join(format!("layer-{}.tar", self.layers));
         Ok(Some(Captured::write(self.settings.root, &changes, path).map_err(ApplyError::from)?))
+    }
+
+    /// Gives a root that is no container what processes need.
+    fn furnish(&mut self) -> Result<(), ApplyError> {
+        if !self.settings.root.is_host() && self.furnished.is_none() {
+            let work = self.may_mount().then_some(self.settings.work);
+            let furnished = Furnished::new(self.settings.root, work)?;
+            (self.settings.log)(Event::Furnished { has_mounts: furnished.has_mounts() });
+            self.furnished = Some(furnished);
+        }
+        Ok(())
+    }
+
+    /// Whether mounts can be made for the processes of a step.
+    fn may_mount(&mut self) -> bool {
+        let Settings { mounting, work, .. } = self.settings;
+        *self.may_mount.get_or_insert_with(|| mounting == Mounting::Try && run::may_mount(work))
     }
 
     /// What is not the image's now: a step may have mounted something.

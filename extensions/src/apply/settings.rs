@@ -24,6 +24,15 @@ pub enum Purpose {
     Layers,
 }
 
+/// How what a process finds in its root comes there: what RUN mounts, devices, name resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mounting {
+    /// By mounts that only the process sees, where these are allowed; else put in place.
+    Try,
+    /// Put in place for the time of the step.
+    Never,
+}
+
 /// How layers are compressed.
 pub trait Compress: Sync {
     /// What the result is.
@@ -44,6 +53,8 @@ pub struct Settings<'s> {
     pub method: Option<Method>,
     /// What the session is for.
     pub purpose: Purpose,
+    /// Whether mounts are tried.
+    pub mounting: Mounting,
     /// Where steps are looked for and stored.
     pub cache: Option<&'s Cache>,
     /// A directory for layers, outside the image.

@@ -2,6 +2,7 @@
 
 mod cached;
 mod copies;
+mod mounts;
 mod runs;
 
 use std::cell::RefCell;
@@ -59,6 +60,7 @@ pub(super) struct Scene {
     pub(super) arguments: Arguments,
     pub(super) ignore: Vec<PathBuf>,
     pub(super) purpose: Purpose,
+    pub(super) mounting: Mounting,
     pub(super) ttl: Option<Duration>,
     /// Whether the root is not made ready when it is asked for.
     pub(super) is_closed: bool,
@@ -93,6 +95,7 @@ impl Scene {
             arguments: Arguments::default(),
             ignore: Vec::new(),
             purpose: Purpose::Layers,
+            mounting: Mounting::Try,
             ttl: None,
             is_closed: false,
         }
@@ -153,6 +156,7 @@ impl Scene {
             ignore: self.ignore.clone(),
             method: None,
             purpose: self.purpose,
+            mounting: self.mounting,
             cache: cache.as_ref(),
             work: &work,
             compress: &Gzip,

@@ -1,5 +1,6 @@
 //! Directories of `RUN --mount=type=cache`: what is left in them is there again in the next build.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::record::hex;
 use super::store::{Cache, CacheError, MOUNTS, own_dir};
 use crate::layer::Remover;
-use crate::root::{Guard, NewDir, Root, at, make_dir_at};
+use crate::root::{Attributes, Dir, Guard, NewDir, Place, Root, at, make_dir_at};
 use crate::snapshot::IgnoreSet;
 
 const CONTENT: &str = "content";
@@ -50,6 +51,20 @@ impl CacheMount {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(at("open directory", &path)(error).into()),
         }
+    }
+
+    /// Opens what is in it, to be written as it is: made if it is new, of that owner and mode.
+    pub fn ready(&self, owner: (u32, u32), mode: u32) -> Result<Root, CacheError> {
+        let path = self.path.join(CONTENT);
+        let place = Place { dir: self.open()?, name: CONTENT.into() };
+        let xattrs = BTreeMap::new();
+        place.make_dir(&Attributes { owner, mode, mtime: (0, 0), xattrs: &xattrs })?;
+        self.content()?.ok_or_else(|| at("open directory", &path)(Errno::NOENT).into())
+    }
+
+    fn open(&self) -> Result<Dir, CacheError> {
+        let fd = self.dir.try_clone().map_err(at("open directory", &self.path))?;
+        Ok(Dir { fd, path: self.path.clone() })
     }
 
     /// Makes the directory that takes the place of the content.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use acceptance::tree::Tree;
 use extensions::apply::{
-    Application, BaseImage, Compress, Fetch, Fetched, Output, Purpose, Session, Settings, StepResult,
+    Application, BaseImage, Compress, Fetch, Fetched, Mounting, Output, Purpose, Session, Settings,
+    StepResult,
 };
 use extensions::cache::Cache;
 use extensions::context::Context;
@@ -110,6 +111,7 @@ fn once(prepared: &Prepared, purpose: Purpose) -> Result<Done, String> {
         ignore: Vec::new(),
         method: None,
         purpose,
+        mounting: Mounting::Try,
         make_ready: &|| Ok(()),
         cache: Some(&cache),
         work: &kept(&prepared.dir.join("work")),

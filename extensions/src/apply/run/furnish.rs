@@ -1,18 +1,19 @@
 //! What a root directory lacks that is no container: devices, name resolution, process table.
 //!
-//! A container engine mounts them. Where mounting is allowed we do, for the step's processes only;
-//! where it is not, devices are made and files copied, and no layer holds them.
+//! A container engine mounts them. Where mounting is allowed we do, for the step's processes only and
+//! from copies; where it is not, devices are made and files replaced, and no layer holds them.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::MsFlags;
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
+use tempfile::TempDir;
+
+use super::namespace::{NONE, bind, handle, mount_at};
 
 use crate::root::{Attributes, Guard, NewDir, PathError, Place, Root, at};
 use crate::snapshot::IgnoreSet;
@@ -26,36 +27,38 @@ const FILES: [&str; 3] = ["etc/resolv.conf", "etc/hosts", "etc/hostname"];
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-const NONE: Option<&CStr> = None;
-
 /// A root that processes can be run in, until this is dropped.
 #[derive(Debug)]
 pub(in crate::apply) struct Furnished {
     root: Root,
     /// What stood at the files' places; `None` if nothing did.
     saved: Vec<(&'static str, Option<Vec<u8>>)>,
-    has_mounts: bool,
+    /// Copies of the machine's files, where they are mounted.
+    copies: Option<TempDir>,
 }
 
 impl Furnished {
-    /// Furnishes a root as far as it is allowed.
-    pub(in crate::apply) fn new(root: &Root) -> Result<Self, PathError> {
+    /// Furnishes a root: by mounts that are yet to be made where processes see them, from copies in the
+    /// directory `work`; without it, as far as it goes.
+    pub(in crate::apply) fn new(root: &Root, work: Option<&Path>) -> Result<Self, PathError> {
         let root = Root::open(root.path())?;
-        let has_mounts = can_mount();
-        let mut furnished = Self { root, saved: Vec::new(), has_mounts };
+        let mut furnished = Self { root, saved: Vec::new(), copies: None };
         furnished.make_dirs()?;
-        for name in FILES {
-            furnished.replace(name)?;
-        }
-        if !has_mounts {
+        if let Some(work) = work {
+            let copies = tempfile::Builder::new().prefix("machine-").tempdir_in(work);
+            furnished.copies = Some(copies.map_err(at("create directory in", work))?);
+        } else {
             furnished.make_devices()?;
+        }
+        for name in FILES {
+            furnished.supply(name)?;
         }
         Ok(furnished)
     }
 
     /// Tells whether processes see a process table.
     pub(in crate::apply) fn has_mounts(&self) -> bool {
-        self.has_mounts
+        self.copies.is_some()
     }
 
     fn make_dirs(&self) -> Result<(), PathError> {
@@ -66,11 +69,21 @@ impl Furnished {
         Ok(())
     }
 
-    /// Puts the machine's file in the place of the image's.
-    fn replace(&mut self, name: &'static str) -> Result<(), PathError> {
+    /// Has the machine's file in the place of the image's: a copy that can be mounted there, or that
+    /// takes it.
+    fn supply(&mut self, name: &'static str) -> Result<(), PathError> {
         let Ok(ours) = std::fs::read(Path::new("/").join(name)) else {
             return Ok(());
         };
+        if let Some(copies) = &self.copies {
+            let copy = copies.path().join(file_name(name));
+            std::fs::write(&copy, &ours).map_err(at("write", &copy))?;
+            if self.root.target(Path::new(name)).is_ok_and(|place| place.is_some_and(|it| is_there(&it))) {
+                return Ok(());
+            }
+            self.saved.push((name, None));
+            return self.write(name, Some(&[]));
+        }
         let old = match self.root.open_file(Path::new(name)) {
             Ok(mut file) => {
                 let mut bytes = Vec::new();
@@ -132,22 +145,39 @@ fn attributes(mode: u32, xattrs: &BTreeMap<std::ffi::CString, Vec<u8>>) -> Attri
     Attributes { owner: (uid, gid), mode, mtime: (0, 0), xattrs }
 }
 
-/// Gives this thread mounts of its own, with the machine's devices and a process table in the root, and
-/// returns the root as seen from there. Where that is not allowed, returns the root as it is.
-pub(super) fn enter(root: &Root) -> Result<Root, PathError> {
-    if own_mounts().is_err() {
-        return Root::open(root.path());
+impl Furnished {
+    /// Mounts what processes need in this thread's namespace, of which `root` is the one. What is not
+    /// allowed is left out.
+    pub(super) fn enter(&self, root: &Root) -> Result<(), PathError> {
+        let Some(copies) = &self.copies else { return Ok(()) };
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+        drop(mount_on(root, "proc", Path::new("proc"), Some(c"proc"), flags | MsFlags::MS_NODEV));
+        drop(mount_on(root, "sys", Path::new("/sys"), NONE, MsFlags::MS_BIND));
+        drop(mount_on(root, "sys", Path::new("/sys"), NONE, MsFlags::MS_BIND | READ_ONLY | flags));
+        if mount_on(root, "dev", Path::new("tmpfs"), Some(c"tmpfs"), MsFlags::MS_NOSUID).is_ok() {
+            furnish_dev(root)?;
+        }
+        for name in FILES {
+            drop(mount_copy(root, name, &copies.path().join(file_name(name))));
+        }
+        Ok(())
     }
-    // Directories opened before belong to the mounts of the other threads.
-    let root = Root::open(root.path())?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    drop(mount_on(&root, "proc", Path::new("proc"), Some(c"proc"), flags | MsFlags::MS_NODEV));
-    drop(mount_on(&root, "sys", Path::new("/sys"), NONE, MsFlags::MS_BIND));
-    drop(mount_on(&root, "sys", Path::new("/sys"), NONE, MsFlags::MS_BIND | READ_ONLY | flags));
-    if mount_on(&root, "dev", Path::new("tmpfs"), Some(c"tmpfs"), MsFlags::MS_NOSUID).is_ok() {
-        furnish_dev(&root)?;
-    }
-    Ok(root)
+}
+
+/// Mounts a copy of the machine's file where the path leads to.
+fn mount_copy(root: &Root, name: &str, copy: &Path) -> Result<(), PathError> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let copy = openat(rustix::fs::CWD, copy, flags, Mode::empty()).map_err(at("open", copy))?;
+    let place = root.target(Path::new(name))?.ok_or_else(|| at("mount", Path::new(name))(Errno::BUSY))?;
+    bind(copy, handle(&place)?).map_err(at("mount", &place.path()))
+}
+
+fn is_there(place: &Place) -> bool {
+    crate::apply::copy::stat_of(place).is_ok_and(|stat| stat.is_some())
+}
+
+fn file_name(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 const READ_ONLY: MsFlags = MsFlags::MS_REMOUNT.union(MsFlags::MS_RDONLY);
@@ -189,19 +219,5 @@ fn mount_on(
     flags: MsFlags,
 ) -> Result<(), PathError> {
     let place = root.place(Path::new(target))?.ok_or_else(|| at("mount", Path::new(target))(Errno::BUSY))?;
-    let open = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = openat(&place.dir, &place.name, open, Mode::empty()).map_err(at("open", &place.path()))?;
-    let handle = format!("/proc/thread-self/fd/{}", fd.as_raw_fd());
-    let mounted = mount(Some(source), handle.as_str(), kind, flags, NONE);
-    mounted.map_err(|error| at("mount", &place.path())(io::Error::from(error)))
-}
-
-fn own_mounts() -> nix::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
-}
-
-/// Tries on a thread that ends at once.
-fn can_mount() -> bool {
-    std::thread::spawn(|| own_mounts().is_ok()).join().unwrap_or(false)
+    mount_at(handle(&place)?, source, kind, flags, "").map_err(at("mount", &place.path()))
 }

@@ -1,22 +1,25 @@
-//! `RUN --mount` without mounting, which containers do not allow: the target gives way to the mount's
-//! content for the time of the step, and comes back.
+//! `RUN --mount`: what each mount holds, and which of two ways it comes to its target.
 //!
-//! What is at the target is packed and removed, the content is put there, and afterwards the other way
-//! round. A rename would do where it works; on an overlay a directory of the image cannot be renamed.
+//! Where the kernel lets us, they are mounts that the step's processes alone see. Containers are not
+//! allowed that as a rule; there the target gives way to the mount's content for the time of the step.
+//! Both give the same layers.
 
-use std::collections::BTreeMap;
-use std::io::Seek as _;
+mod placed;
+mod real;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, unlinkat};
-
-use crate::apply::copy::{Copier, CopyError, Source, stat_of};
+use crate::apply::copy::{Copier, CopyError, Source};
 use crate::cache::{Cache, CacheError, CacheMount};
 use crate::context::{ContentDigest, Context, ContextError, SelectOptions, Selected, escape_wildcards};
 use crate::dockerfile::{Attributes as Given, Mount, MountKind};
-use crate::layer::{LayerError, Limits, Mtimes, Remover, Unpack, UnpackError, replay, write_layer};
-use crate::root::{Attributes, Guard, NewDir, PathError, Place, Root, at};
-use crate::snapshot::{Change, ChangeKind, Changes, IgnoreSet, Method, ScanError, Tree, diff, scan};
+use crate::layer::{LayerError, UnpackError};
+use crate::root::{PathError, Root};
+use crate::snapshot::{IgnoreSet, ScanError};
+
+pub(super) use placed::Placed;
+pub(in crate::apply) use real::Real;
 
 /// A mount cannot be made, or not be undone.
 #[derive(Debug, thiserror::Error)]
@@ -92,181 +95,102 @@ impl Bound {
         }
         Ok(bound)
     }
-}
 
-/// The mounts of a step, until they are undone.
-pub(in crate::apply) struct Mounted<'m> {
-    root: &'m Root,
-    list: Vec<Swapped>,
-}
-
-/// A target whose content is another for a while.
-struct Swapped {
-    /// The resolved target.
-    target: PathBuf,
-    /// What was there.
-    old: Option<Packed>,
-    /// The directories made on the way, outermost first.
-    stubs: Vec<PathBuf>,
-    /// Where the content is kept afterwards.
-    cache: Option<CacheMount>,
-}
-
-/// A tree as a file.
-struct Packed {
-    tar: std::fs::File,
-    mtimes: Mtimes,
-}
-
-impl<'m> Mounted<'m> {
-    /// Puts the content of each mount in its place, the outer ones first.
-    pub(in crate::apply) fn new(
-        root: &'m Root,
-        mounts: &[Mount],
-        bound: &[Bound],
-        context: Option<&Context>,
-        cache: Option<&Cache>,
-        ignore: &IgnoreSet,
-    ) -> Result<Self, MountError> {
-        let mut mounted = Self { root, list: Vec::new() };
-        let mut bound = bound.iter();
-        let mut ordered: Vec<(&Mount, Option<&Bound>)> = mounts
-            .iter()
-            .map(|mount| {
-                (mount, matches!(mount.kind, MountKind::Bind { .. }).then(|| bound.next()).flatten())
-            })
-            .collect();
-        ordered.sort_by_key(|(mount, _)| Path::new(&mount.target).components().count());
-        for (mount, bound) in ordered {
-            match &mount.kind {
-                MountKind::Bind { .. } => {
-                    let (Some(bound), Some(context)) = (bound, context) else {
-                        return Err(MountError::NoContext);
-                    };
-                    mounted.bind(&mount.target, bound, context, ignore)?;
-                }
-                MountKind::Cache { id, attributes, .. } => {
-                    let id = id.as_deref().unwrap_or(&mount.target);
-                    mounted.cache(&mount.target, id, *attributes, cache, ignore)?;
-                }
-                MountKind::Tmpfs { .. } => {
-                    let given = Given { mode: Some(0o1777), ..Given::default() };
-                    mounted.directory(&mount.target, given, ignore)?;
-                }
-                MountKind::Secret { id, required, .. } => absent("secret", id.as_deref(), *required)?,
-                MountKind::Ssh { id, required, .. } => absent("SSH agent", id.as_deref(), *required)?,
-            }
-        }
-        Ok(mounted)
-    }
-
-    /// Returns the targets: no layer holds what is there.
-    pub(in crate::apply) fn targets(&self) -> impl Iterator<Item = &Path> {
-        self.list.iter().map(|swapped| swapped.target.as_path())
-    }
-
-    /// Undoes all of it, the inner mounts first. What caches hold is kept.
-    pub(in crate::apply) fn end(mut self) -> Result<(), MountError> {
-        while let Some(swapped) = self.list.pop() {
-            self.undo(swapped)?;
-        }
-        Ok(())
-    }
-
-    fn bind(
-        &mut self,
-        target: &str,
-        bound: &Bound,
-        context: &Context,
-        ignore: &IgnoreSet,
-    ) -> Result<(), MountError> {
-        let place = self.clear(target, ignore)?;
-        let name = place.name.clone();
-        let destination = Path::new("/").join(place.path()).to_string_lossy().into_owned();
+    /// Copies it to a destination.
+    fn copy_to(&self, root: &Root, destination: &Path, context: &Context) -> Result<(), MountError> {
         let nothing = IgnoreSet::default();
-        let mut copier = Copier::new(self.root, &nothing, &destination);
-        let Bound { selected, contents, .. } = bound;
+        let text = destination.to_string_lossy();
+        let mut copier = Copier::new(root, &nothing, &text);
+        let Self { selected, contents, .. } = self;
         let mut source = Source::Context { files: context.files(), selected, contents };
-        let done = copier.copy(&name, &selected.entries, &mut source);
+        let name = destination.file_name().unwrap_or_default();
+        let done = copier.copy(name, &selected.entries, &mut source);
         done.map_err(|error| MountError::Copy(Box::new(error)))
     }
+}
 
-    fn cache(
-        &mut self,
-        target: &str,
-        id: &str,
-        given: Given,
-        cache: Option<&Cache>,
-        ignore: &IgnoreSet,
-    ) -> Result<(), MountError> {
-        self.directory(target, given, ignore)?;
-        let (Some(cache), Some(swapped)) = (cache, self.list.last_mut()) else {
-            return Ok(());
-        };
-        let mount = cache.mount(id)?;
-        if let Some(content) = mount.content()? {
-            let target = self.root.dir(&swapped.target)?;
-            copy_tree(&content, &self.root.below(target))?;
+/// What the mounts of a step are made of.
+#[derive(Clone, Copy)]
+pub(in crate::apply) struct Wanted<'w> {
+    pub(in crate::apply) mounts: &'w [Mount],
+    /// The sources of the bind mounts among them, in order.
+    pub(in crate::apply) bound: &'w [Bound],
+    pub(in crate::apply) context: Option<&'w Context>,
+    pub(in crate::apply) cache: Option<&'w Cache>,
+}
+
+/// What is to be seen at a target.
+struct Item<'w> {
+    target: &'w str,
+    is_read_only: bool,
+    content: Content<'w>,
+}
+
+/// What a mount holds.
+enum Content<'w> {
+    /// Files of the context.
+    Bind(&'w Bound, &'w Context),
+    /// A directory of the cache; `None` where nothing is kept.
+    Cache(Option<CacheMount>, Given),
+    /// The same as at another target: a cache of the same name.
+    Same(&'w str),
+    /// An empty directory.
+    Tmpfs { size_bytes: u64 },
+}
+
+impl<'w> Wanted<'w> {
+    /// Lists what is to be seen where, the outer targets first. Waits for the caches' other users.
+    fn items(self) -> Result<Vec<Item<'w>>, MountError> {
+        let mut caches = self.lock_caches()?;
+        let mut first_targets: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut bound = self.bound.iter();
+        let mut items = Vec::new();
+        for mount in self.mounts {
+            let target = mount.target.as_str();
+            let content = match &mount.kind {
+                MountKind::Bind { .. } => {
+                    let (bound, context) = bound.next().zip(self.context).ok_or(MountError::NoContext)?;
+                    Content::Bind(bound, context)
+                }
+                MountKind::Cache { attributes, .. } => {
+                    let id = cache_id(mount).unwrap_or(target);
+                    if let Some(first) = first_targets.get(id) {
+                        Content::Same(first)
+                    } else {
+                        first_targets.insert(id, target);
+                        Content::Cache(caches.remove(id), *attributes)
+                    }
+                }
+                MountKind::Tmpfs { size_bytes } => Content::Tmpfs { size_bytes: *size_bytes },
+                MountKind::Secret { id, required, .. } => {
+                    absent("secret", id.as_deref(), *required)?;
+                    continue;
+                }
+                MountKind::Ssh { id, required, .. } => {
+                    absent("SSH agent", id.as_deref(), *required)?;
+                    continue;
+                }
+            };
+            items.push(Item { target, is_read_only: mount.read_only, content });
         }
-        swapped.cache = Some(mount);
-        Ok(())
+        items.sort_by_key(|item| Path::new(item.target).components().count());
+        Ok(items)
     }
 
-    /// Puts an empty directory at the target.
-    fn directory(&mut self, target: &str, given: Given, ignore: &IgnoreSet) -> Result<(), MountError> {
-        let place = self.clear(target, ignore)?;
-        let xattrs = BTreeMap::new();
-        let owner = (given.uid.unwrap_or(0), given.gid.unwrap_or(0));
-        let mode = given.mode.unwrap_or(0o755);
-        place.make_dir(&Attributes { owner, mode, mtime: (0, 0), xattrs: &xattrs })?;
-        Ok(())
-    }
-
-    /// Frees the target, and returns it. It is undone with the rest from here on.
-    fn clear(&mut self, target: &str, ignore: &IgnoreSet) -> Result<Place, MountError> {
-        let guard = Guard::new(ignore);
-        let path = Path::new(target);
-        let made = self.root.make_target(path, NewDir::of_process(0o755), guard)?;
-        let (place, stubs) = made.ok_or_else(|| MountError::Outside(PathBuf::new()))?;
-        let target = place.path();
-        if ignore.touches(&target) && !self.list.iter().any(|outer| target.starts_with(&outer.target)) {
-            return Err(MountError::Outside(target));
-        }
-        let exists = stat_of(&place)?.is_some();
-        let old = if exists { Some(pack(self.root, &target)?) } else { None };
-        self.list.push(Swapped { target: target.clone(), old, stubs, cache: None });
-        remove(&place, &target)?;
-        Ok(place)
-    }
-
-    fn undo(&self, swapped: Swapped) -> Result<(), MountError> {
-        let Swapped { target, old, stubs, cache } = swapped;
-        if let Some(place) = self.root.place(&target)? {
-            if let (Some(mount), Some(dir)) = (&cache, place.dir.child(&place.name)?) {
-                copy_tree(&self.root.below(dir), &mount.next()?)?;
-                mount.replace()?;
-            }
-            remove(&place, &target)?;
-        }
-        if let Some(old) = old {
-            unpack(self.root, old)?;
-        }
-        for stub in stubs.iter().rev() {
-            // What the step wrote into stays.
-            if let Some(place) = self.root.place(stub)? {
-                let _ = unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR);
-            }
-        }
-        Ok(())
+    /// Opens every cache once, in an order of names: two steps that want the same ones never wait for
+    /// each other.
+    fn lock_caches(self) -> Result<BTreeMap<&'w str, CacheMount>, MountError> {
+        let Some(cache) = self.cache else { return Ok(BTreeMap::new()) };
+        let ids: BTreeSet<&str> = self.mounts.iter().filter_map(cache_id).collect();
+        ids.into_iter().map(|id| Ok((id, cache.mount(id)?))).collect()
     }
 }
 
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        while let Some(swapped) = self.list.pop() {
-            // Only after another error, which is the one to report.
-            drop(self.undo(swapped));
-        }
+/// What names the cache of a cache mount.
+fn cache_id(mount: &Mount) -> Option<&str> {
+    match &mount.kind {
+        MountKind::Cache { id, .. } => Some(id.as_deref().unwrap_or(&mount.target)),
+        _ => None,
     }
 }
 
@@ -277,46 +201,56 @@ fn absent(what: &'static str, id: Option<&str>, required: bool) -> Result<(), Mo
     Ok(())
 }
 
-fn remove(place: &Place, path: &Path) -> Result<(), PathError> {
-    let nothing = IgnoreSet::default();
-    Remover(Guard::new(&nothing)).remove(&place.dir, path, &|_| false)?;
-    Ok(())
+/// The mounts of a step, until they are undone.
+pub(in crate::apply) enum Mounted<'m> {
+    /// Mounts, which the step's processes will see.
+    Real(Real<'m>),
+    /// Content in the targets' places.
+    Placed(Placed<'m>),
 }
 
-/// Packs a path of the root with everything below it.
-fn pack(root: &Root, path: &Path) -> Result<Packed, MountError> {
-    let added = |path: PathBuf| Change { path, kind: ChangeKind::Added };
-    let mut changes = vec![added(path.to_owned())];
-    if let Ok(dir) = root.dir(path)
-        && dir.path == path
-    {
-        let below = everything(&root.below(dir))?;
-        changes.extend(below.iter().map(|change| added(path.join(&change.path))));
+impl<'m> Mounted<'m> {
+    /// Prepares real mounts, with what has to be copied in the directory `work`; without it, puts the
+    /// content in its place. So it does where a target is of another type than what it is to hold.
+    pub(in crate::apply) fn new(
+        root: &'m Root,
+        wanted: Wanted<'_>,
+        work: Option<&Path>,
+        ignore: &IgnoreSet,
+    ) -> Result<Self, MountError> {
+        let items = wanted.items()?;
+        match work {
+            Some(work) if real::fits(root, &items)? => {
+                Ok(Self::Real(Real::prepare(root, items, work, ignore)?))
+            }
+            _ => Ok(Self::Placed(Placed::new(root, items, ignore)?)),
+        }
     }
-    packed(root, &Changes::new(changes))
-}
 
-fn packed(root: &Root, changes: &Changes) -> Result<Packed, MountError> {
-    let mut tar = tempfile::tempfile().map_err(at("create", Path::new("temporary file")))?;
-    let written = write_layer(root, changes, std::io::BufWriter::new(&mut tar))?;
-    tar.rewind().map_err(at("read", Path::new("temporary file")))?;
-    Ok(Packed { tar, mtimes: written.mtimes })
-}
+    /// Returns the targets: no layer holds what is there.
+    pub(in crate::apply) fn targets(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
+        match self {
+            Self::Real(real) => Box::new(real.targets()),
+            Self::Placed(placed) => Box::new(placed.targets()),
+        }
+    }
 
-fn unpack(root: &Root, packed: Packed) -> Result<(), MountError> {
-    let nothing = IgnoreSet::default();
-    let limits = Limits { entries: u64::MAX, bytes: u64::MAX };
-    let rules = Unpack { root, below: Path::new(""), guard: Guard::new(&nothing), owner: None, limits };
-    replay(&rules, std::io::BufReader::new(packed.tar), Some(&packed.mtimes))?;
-    Ok(())
-}
+    /// The mounts that are yet to be made where processes see them.
+    pub(in crate::apply) fn real(&self) -> Option<&Real<'m>> {
+        match self {
+            Self::Real(real) => Some(real),
+            Self::Placed(_) => None,
+        }
+    }
 
-/// Copies everything below one root to another.
-fn copy_tree(from: &Root, to: &Root) -> Result<(), MountError> {
-    unpack(to, packed(from, &everything(from)?)?)
-}
-
-fn everything(root: &Root) -> Result<Changes, MountError> {
-    let tree = scan(root, &IgnoreSet::default(), Method::Stat)?;
-    Ok(diff(&Tree::empty(Method::Stat), &tree))
+    /// Undoes all of it, the inner mounts first. What caches hold is kept.
+    pub(in crate::apply) fn end(self) -> Result<(), MountError> {
+        match self {
+            Self::Real(real) => {
+                drop(real);
+                Ok(())
+            }
+            Self::Placed(placed) => placed.end(),
+        }
+    }
 }

@@ -30,7 +30,9 @@ fn output_of(root: &Root, process: &Process) -> (Result<(), RunError>, String) {
     let mut file = tempfile::tempfile().expect("temp file");
     let clone = || Some(file.try_clone().expect("clone"));
     let output = Output { stdout: clone(), stderr: clone() };
-    let done = run(root, process, &output);
+    let ignore = IgnoreSet::default();
+    let surroundings = Surroundings { ignore: &ignore, furnished: None, mounts: None };
+    let done = run(root, process, surroundings, &output);
     let mut text = String::new();
     file.rewind().expect("rewind");
     file.read_to_string(&mut text).expect("read");
@@ -118,7 +120,10 @@ fn the_working_directory_is_entered_by_its_handle() {
         let (done, _) = output_of(&host(), &inside);
         assert!(matches!(done, Err(RunError::KernelDirectory(_))), "{cwd}: {done:?}");
     }
-    inside.cwd = "/no/such".to_owned();
+    inside.cwd = temp.path().join("made").display().to_string();
+    check(&inside, &format!("{}/made\n", temp.path().canonicalize().expect("path").display()));
+    std::fs::write(temp.path().join("file"), "").expect("write");
+    inside.cwd = temp.path().join("file").display().to_string();
     assert!(matches!(output_of(&host(), &inside).0, Err(RunError::Directory(_))));
 }
 
@@ -171,7 +176,7 @@ fn the_filter_alone_keeps_a_process_from_the_network() {
     command.args(["-c", script]).env_clear();
     let plan = child::Plan {
         root: None,
-        cwd: open_cwd(&host(), "/").expect("open"),
+        cwd: open_cwd(&host(), "/", &IgnoreSet::default()).expect("open"),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
         groups: Vec::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use extensions::apply::{Application, BaseImage, Event, Output, Purpose, Session, Settings};
+use extensions::apply::{Application, BaseImage, Event, Mounting, Output, Purpose, Session, Settings};
 use extensions::policy::{self, BASE_IMAGE};
 use extensions::state::{Arguments, BUILD_ID, ConfigState};
 
@@ -76,6 +76,7 @@ fn settings<'a>(
             policy::Target::Build => Purpose::Root,
             policy::Target::Run => Purpose::Layers,
         },
+        mounting: Mounting::Try,
         cache: inputs.cache,
         work: inputs.place.work,
         compress,
@@ -143,6 +144,10 @@ fn tell(event: &Event<'_>, log: &Log) {
             log.warn(
                 "Instructions run in a root of their own without /proc: this container may not mount it",
             );
+        }
+        Event::Mounted { in_place: false } => log.debug("Mounts are for the instruction's processes alone"),
+        Event::Mounted { in_place: true } => {
+            log.debug("Mounts are put in place: this container may not mount");
         }
         Event::DeviceLeftOut(path) => {
             log.warn(format!(
