@@ -2,16 +2,15 @@
 //! tree, in one table. Rows are run in turn, several times; a row shows its best run, and the median of its
 //! ratios to the first row's, or to `gzip -1`'s, run of the same round. Machines are noisy, so look at the ratios.
 
-mod measure;
 mod stages;
-mod tree;
 
 use std::path::Path;
 use std::process::Command;
 
+use acceptance::bench::measure::{Measured, Row, in_turn};
+use acceptance::bench::tree;
 use acceptance::run_image::RunImage;
 use acceptance::sandbox::{Sandbox, as_cnb_user};
-use measure::{Measured, Row, in_turn};
 
 /// The image that is exported.
 const APP: &str = "registry.example/bench/app";
@@ -157,8 +156,8 @@ fn shell(script: &str) -> Command {
 
 /// Prints a row for each, beside the first.
 fn print_table(rows: &[Row<'_>], runs: &[Vec<Measured>], bytes: u64) {
-    println!("| what | s | MB/s | times as fast | time | peak MB | read / source | written MB |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| what | s | CPU s | MB/s | times as fast | time | peak MB | read / source | written MB |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for (row, own) in rows.iter().zip(runs) {
         let best = own.iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds)).expect("at least one round");
         let mut ratios: Vec<f64> =
@@ -166,9 +165,10 @@ fn print_table(rows: &[Row<'_>], runs: &[Vec<Measured>], bytes: u64) {
         ratios.sort_by(f64::total_cmp);
         let median = ratios[ratios.len() / 2];
         println!(
-            "| {} | {:.2} | {:.0} | {:.2} | {median:.2} | {} | {:.2} | {} |",
+            "| {} | {:.2} | {:.2} | {:.0} | {:.2} | {median:.2} | {} | {:.2} | {} |",
             row.name,
             best.seconds,
+            best.cpu_seconds,
             ratio(bytes, 1) / 1e6 / best.seconds,
             1.0 / median,
             own.iter().map(|run| run.peak_bytes).max().unwrap_or(0) / 1_000_000,

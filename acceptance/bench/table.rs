@@ -1,20 +1,21 @@
-//! `cargo bench-table [MB] [--check]`: the README's table of sizes and times, written between its two marks.
+//! `cargo bench-table [MB] [--reference <dir>] [--only <words>] [--check]`: the README's table of sizes and times, written between its
+//! two marks.
 //!
-//! What is measured is what ships: the package is made first, and its programs are run. With `--check` the
-//! table is printed and nothing is written.
+//! What is measured is what ships: the package is made first, and its programs are run. A directory with the
+//! reference implementation's `lifecycle` and `launcher`, as its releases have it, adds rows of those, with the
+//! same inputs and flags; what they make must be the same. With `--check` the table is printed and nothing is
+//! written; with `--only` that is so too, and of the groups only those are measured that have the words in their names.
 
 mod groups;
-mod measure;
-mod tree;
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use acceptance::bench::measure::{Measured, in_turn};
 use acceptance::{package, repository};
 use groups::Group;
-use measure::{Measured, in_turn};
 
 const FROM: &str = "<!-- cargo bench-table writes from here -->\n";
 const TO: &str = "<!-- to here -->\n";
@@ -25,15 +26,43 @@ fn main() -> ExitCode {
     if std::env::var_os("LIFECYCLE_BIN_DIR").is_none() {
         return again_with_what_ships(&arguments);
     }
-    let check = arguments.iter().any(|argument| argument == "--check");
-    let megabytes = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(1024);
-    let text = format!("{}\n{}", sizes(), times(megabytes));
-    if check {
+    let options = Options::parse(&arguments);
+    if options.only.is_some() {
+        println!("{}", times(&options));
+        return ExitCode::SUCCESS;
+    }
+    let text = format!("{}\n{}", sizes(), times(&options));
+    if options.check {
         println!("{text}");
     } else {
         write(&repository().join("README.md"), &text);
     }
     ExitCode::SUCCESS
+}
+
+/// What the command was told.
+struct Options {
+    megabytes: u64,
+    reference: Option<PathBuf>,
+    only: Option<String>,
+    check: bool,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Self {
+        let mut options = Self { megabytes: 1024, reference: None, only: None, check: false };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match (argument.as_str(), argument.parse()) {
+                (_, Ok(megabytes)) => options.megabytes = megabytes,
+                ("--check", _) => options.check = true,
+                ("--reference", _) => options.reference = arguments.next().map(PathBuf::from),
+                ("--only", _) => options.only = arguments.next().cloned(),
+                _ => panic!("`{argument}` is no size in MB, --reference <dir>, --only <words> or --check"),
+            }
+        }
+        options
+    }
 }
 
 /// Unpacks the package, and runs this program again with what was in it.
@@ -66,38 +95,49 @@ fn sizes() -> String {
 }
 
 /// The tables of all phases.
-fn times(megabytes: u64) -> String {
-    let bench = groups::Bench::new(megabytes);
+fn times(options: &Options) -> String {
+    let bench = groups::Bench::new(options.megabytes, options.reference.as_deref());
+    let reference = match &bench.reference {
+        Some(version) => format!(
+            "Rows called *reference* are the reference implementation's programs ({version}), with the same inputs and \
+             flags; after every run, the diffIDs or files that they made were found to be the same."
+        ),
+        None => "The reference implementation's programs were not measured: `--reference <dir>` names them."
+            .to_owned(),
+    };
     let mut text = format!(
         "A layer of {} files, {:.0} MB; {} processors. Rows of one table run in turn, {ROUNDS} times; a row shows its \
-         fastest run, and the median of its ratios to the first row.\n",
+         fastest run, and the median of its ratios to the first row. {reference}\n",
         bench.files,
         mega(bench.bytes),
         std::thread::available_parallelism().map_or(1, usize::from),
     );
-    for group in groups::GROUPS {
-        text.push_str(&table(&group(&bench)));
+    for (name, group) in groups::GROUPS {
+        if options.only.as_ref().is_none_or(|words| name.contains(words)) {
+            text.push_str(&table(name, &group(&bench)));
+        }
     }
     text
 }
 
-fn table(group: &Group<'_>) -> String {
-    let Group { name, missing, rows } = group;
-    if let Some(missing) = missing {
-        return format!("\n**{name}**: not measured, {missing}.\n");
-    }
+fn table(name: &str, group: &Group<'_>) -> String {
+    let rows = match group {
+        Ok(rows) => rows,
+        Err(missing) => return format!("\n**{name}**: not measured, {missing}.\n"),
+    };
     let runs = in_turn(ROUNDS, rows);
     let mut text = format!(
-        "\n**{name}**\n\n| | s | times the first row | peak MB | read MB | written MB |\n|---|---|---|---|---|---|\n"
+        "\n**{name}**\n\n| | s | times the first row | CPU s | peak MB | read MB | written MB |\n|---|---|---|---|---|---|---|\n"
     );
     for (row, measured) in rows.iter().zip(&runs) {
         let best = measured.iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds)).expect("there are rounds");
         writeln!(
             text,
-            "| {} | {:.3} | {:.2} | {:.0} | {:.0} | {:.0} |",
+            "| {} | {:.3} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} |",
             row.name,
             best.seconds,
             median_ratio(measured, &runs[0]),
+            best.cpu_seconds,
             mega(best.peak_bytes),
             mega(best.read_bytes),
             mega(best.written_bytes),

@@ -4,6 +4,7 @@
 //! phases in them, [`run_image`] writes base images, [`oci`] reads what phases wrote with code of
 //! its own, and [`judges`] asks skopeo and umoci for their opinion.
 
+pub mod bench;
 pub mod binaries;
 pub mod buildkit;
 pub mod data;
