@@ -299,16 +299,17 @@ fn saved(name: &str) -> Stored {
     Stored { config: read(manifest[0]["Config"].as_str().expect("a manifest names the config")) }
 }
 
-/// Runs skopeo.
+/// Runs skopeo; gives what it prints.
 ///
 /// # Panics
 ///
 /// When it is missing or fails.
-pub fn skopeo(arguments: &[&str]) {
+pub fn skopeo(arguments: &[&str]) -> String {
     let output = Command::new("skopeo")
         .arg("--insecure-policy")
         .args(arguments)
         .output()
         .expect("skopeo is installed (./acceptance/run installs it)");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

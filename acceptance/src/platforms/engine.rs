@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::images::feed;
 use crate::docker::docker;
 use crate::sandbox::{CNB_ID, Outcome, finish};
@@ -171,6 +173,30 @@ fn owned(kind: tar::EntryType, mode: u32) -> tar::Header {
     header.set_gid(CNB_ID.into());
     header.set_mode(mode);
     header
+}
+
+/// An app image that the engine has.
+#[derive(Debug)]
+pub struct AppImage {
+    name: String,
+}
+
+impl AppImage {
+    /// The image of that name.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+
+    /// What the engine says of it: `Config`, `RootFS` and more.
+    pub fn config(&self) -> Value {
+        let inspected = docker(&["image", "inspect", &self.name]).ok().stdout;
+        serde_json::from_str::<Value>(&inspected).expect("JSON")[0].clone()
+    }
+
+    /// The app, running.
+    pub fn serve(&self) -> Served {
+        Served::start(&self.name)
+    }
 }
 
 /// An app in a container, removed when dropped.

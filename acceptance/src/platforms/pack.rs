@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::engine::{Owned, Served, Step, application, file, in_order, read, unique, words};
+use super::engine::{AppImage, Owned, Step, application, file, in_order, read, unique, words};
 use super::images::{Builder, Version, builder, lifecycle, run, with_lifecycle};
 use crate::docker::{docker, socket};
 use crate::places::skopeo;
@@ -300,17 +300,10 @@ impl Pack {
         self.trusted(&build).run(&words(&line))
     }
 
-    /// The app image's config.
-    pub fn config(&self) -> serde_json::Value {
+    /// The app image, brought into the engine.
+    pub fn image(&self) -> AppImage {
         self.load();
-        let inspected = docker(&["image", "inspect", &self.name("app")]).ok().stdout;
-        serde_json::from_str::<serde_json::Value>(&inspected).expect("JSON")[0].clone()
-    }
-
-    /// The app, running.
-    pub fn serve(&self) -> Served {
-        self.load();
-        Served::start(&self.name("app"))
+        AppImage::named(&self.name("app"))
     }
 
     /// Brings the app image into the engine from wherever it was saved.

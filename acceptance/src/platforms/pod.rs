@@ -4,11 +4,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
-use std::process::Command;
 
-use super::engine::{Served, Step, unique};
+use super::engine::{AppImage, Step, unique};
 use super::images::{Builder, Version, builder, run};
 use crate::docker::docker;
+use crate::places::skopeo;
 use crate::sandbox::{CNB_ID, is_root};
 use crate::servers::registry::{PASSWORD, Registry, USER};
 use crate::servers::tokens::base64;
@@ -119,17 +119,10 @@ impl Pod {
             .option("--user", format!("{CNB_ID}:{CNB_ID}"))
     }
 
-    /// The app image's config, brought into the engine.
-    pub fn config(&self) -> serde_json::Value {
+    /// The app image, brought into the engine.
+    pub fn image(&self) -> AppImage {
         self.load();
-        let inspected = docker(&["image", "inspect", &self.name("app")]).ok().stdout;
-        serde_json::from_str::<serde_json::Value>(&inspected).expect("JSON")[0].clone()
-    }
-
-    /// The app, running.
-    pub fn serve(&self) -> Served {
-        self.load();
-        Served::start(&self.name("app"))
+        AppImage::named(&self.name("app"))
     }
 
     fn load(&self) {
@@ -144,11 +137,4 @@ impl Drop for Pod {
     fn drop(&mut self) {
         docker(&["rmi", "-f", &self.name("app"), &self.builder]);
     }
-}
-
-fn skopeo(arguments: &[&str]) -> String {
-    let output = Command::new("skopeo").arg("--insecure-policy").args(arguments).output();
-    let output = output.expect("skopeo is installed (./acceptance/run installs it)");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

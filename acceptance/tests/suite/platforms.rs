@@ -34,7 +34,7 @@ fn diff_ids(config: &Value) -> Vec<String> {
 fn check(pack: &Pack, page: &str, build: impl Fn() -> Vec<Outcome>) {
     let first = text(build());
     says(&first, &["Adding layer 'test/web:site'", "Adding cache layer 'test/web:tools'"]);
-    let config = pack.config();
+    let config = pack.image().config();
     answers(pack, page, "1\n");
     metadata(pack, &config);
     let again = text(build());
@@ -49,10 +49,10 @@ fn check(pack: &Pack, page: &str, build: impl Fn() -> Vec<Outcome>) {
         ],
     );
     assert!(!again.contains("Adding layer"), "{again}");
-    assert_eq!(diff_ids(&config), diff_ids(&pack.config()));
+    assert_eq!(diff_ids(&config), diff_ids(&pack.image().config()));
     pack.publish_run_image(Version::Two);
     pack.rebase().ok();
-    let rebased = diff_ids(&pack.config());
+    let rebased = diff_ids(&pack.image().config());
     assert_ne!(diff_ids(&config)[0], rebased[0]);
     assert_eq!(diff_ids(&config)[1..], rebased[1..]);
     answers(pack, page, "2\n");
@@ -60,7 +60,7 @@ fn check(pack: &Pack, page: &str, build: impl Fn() -> Vec<Outcome>) {
 
 #[track_caller]
 fn answers(pack: &Pack, page: &str, base: &str) {
-    let app = pack.serve();
+    let app = pack.image().serve();
     let answer = app.get("/layers/test_web/site/page");
     assert!(answer.ends_with(page), "{answer}");
     assert!(app.get("/base-version").ends_with(base));
@@ -146,12 +146,12 @@ const EXTENDED: &str = "A page, says the builder\ngreeting of the build image\n"
 #[track_caller]
 fn check_extended(pack: &Pack, build: impl Fn() -> Vec<Outcome>) {
     text(build());
-    let config = pack.config();
+    let config = pack.image().config();
     answers(pack, EXTENDED, "1\n");
-    assert!(pack.serve().get("/greeting-of-run").ends_with("greeting of the run image\n"));
+    assert!(pack.image().serve().get("/greeting-of-run").ends_with("greeting of the run image\n"));
     let again = text(build());
     says(&again, &["Tools: kept from the cache", "Reusing layer 'test/web:site'"]);
-    assert_eq!(diff_ids(&config), diff_ids(&pack.config()), "extensions give the same layers again");
+    assert_eq!(diff_ids(&config), diff_ids(&pack.image().config()), "extensions give the same layers again");
     // The extension does not say that what it did may be put on another base.
     pack.publish_run_image(Version::Two);
     pack.rebase().expect_code(72).says("rebasable");

@@ -30,7 +30,7 @@ const CACHED: [&str; 3] = [
 
 #[track_caller]
 fn answers(pod: &Pod, page: &str, base: &str) {
-    let app = pod.serve();
+    let app = pod.image().serve();
     let answer = app.get("/layers/test_web/site/page");
     assert!(answer.ends_with(page), "{answer}");
     assert!(app.get("/base-version").ends_with(base));
@@ -47,7 +47,7 @@ fn check_kpack(api: &'static str, cache: Cache) {
     text(kpack.build());
     answers(&kpack.pod, "A page, says kpack\n", "1\n");
     // What its completion step reads.
-    let config = kpack.pod.config();
+    let config = kpack.pod.image().config();
     assert_eq!(label(&config, "io.buildpacks.stack.id"), "test.stack");
     let build = label(&config, "io.buildpacks.build.metadata");
     assert_eq!(build["launcher"]["version"], lifecycle_version());
