@@ -49,8 +49,21 @@ pub fn release(descriptor: &str, contents: &[Entry]) -> Vec<Entry> {
     entries
 }
 
-/// The image's only layer. `/cnb` comes first: pack cuts the first entry off and takes the rest as a tgz.
-/// Phases keep temporary files in `/tmp`, which no base image brings.
+/// The image's first layer: what a container needs before anything runs in it. Platforms name the user `root`,
+/// which engines look up in `/etc/passwd`, and phases keep temporary files in `/tmp`.
+pub fn base() -> Vec<Entry> {
+    let file = |text: &str| Body::File(0o644, text.into());
+    let entries = [
+        ("/etc", Body::Dir(0o755)),
+        ("/etc/group", file("root:x:0:\n")),
+        ("/etc/passwd", file("root:x:0:0:root:/root:/sbin/nologin\n")),
+        ("/tmp", Body::Dir(0o1777)),
+    ];
+    entries.into_iter().map(|(name, body)| Entry { name: name.to_owned(), body }).collect()
+}
+
+/// The image's last layer, which platforms put on other images too: nothing but the lifecycle. `/cnb` comes
+/// first: pack cuts the first entry off and takes the rest as a tgz.
 pub fn layer(descriptor: &str, contents: &[Entry]) -> Vec<Entry> {
     let entry = |name: &str, body| Entry { name: name.to_owned(), body };
     let mut entries = vec![
@@ -61,7 +74,6 @@ pub fn layer(descriptor: &str, contents: &[Entry]) -> Vec<Entry> {
     entries.extend(
         contents.iter().map(|it| Entry { name: format!("/cnb/lifecycle/{}", it.name), ..it.clone() }),
     );
-    entries.push(entry("/tmp", Body::Dir(0o1777)));
     entries
 }
 
@@ -146,7 +158,13 @@ mod tests {
     fn layer_begins_with_the_directory_that_platforms_cut_off() {
         let names = names(&tar(&layer("[apis]", &entries())));
         assert_eq!(names[..3], ["755 /cnb", "644 /cnb/lifecycle.toml", "755 /cnb/lifecycle"]);
-        assert_eq!(names.last().map(String::as_str), Some("1777 /tmp"));
+        assert!(names.iter().all(|name| name.contains(" /cnb")), "it is put on run images: {names:?}");
+    }
+
+    #[test]
+    fn base_knows_root_and_has_a_place_for_temporary_files() {
+        let names = names(&tar(&base()));
+        assert_eq!(names, ["755 /etc", "644 /etc/group", "644 /etc/passwd", "1777 /tmp"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The lifecycle image: one layer, without a base image, for platforms that run phases from it or cut the layer out.
+//! The lifecycle image: the lifecycle's layer on a base of a few files, for platforms that run phases from it or cut
+//! its last layer out.
 
 use lifecycle::cli::VERSION;
 use lifecycle::digest::Digest;
@@ -11,17 +12,18 @@ use crate::descriptor;
 /// The name that `docker load` gives it, the version behind.
 const NAME: &str = "lifecycle";
 
-/// The files of an OCI layout that holds the image of `layer` alone: names and contents.
-pub fn layout(layer: &[Entry]) -> Vec<(String, Vec<u8>)> {
-    let tar = tar(layer);
-    let diff_id = digest(&tar);
-    let layer = Blob::new("application/vnd.oci.image.layer.v1.tar+gzip", gzip(&tar));
-    let config = Blob::json("application/vnd.oci.image.config.v1+json", &config(&diff_id));
+/// The files of an OCI layout that holds the image of `layers` alone, base first: names and contents.
+pub fn layout(layers: &[Vec<Entry>]) -> Vec<(String, Vec<u8>)> {
+    let tars: Vec<Vec<u8>> = layers.iter().map(|layer| tar(layer)).collect();
+    let diff_ids: Vec<String> = tars.iter().map(|tar| digest(tar)).collect();
+    let layer = |tar: &Vec<u8>| Blob::new("application/vnd.oci.image.layer.v1.tar+gzip", gzip(tar));
+    let layers: Vec<Blob> = tars.iter().map(layer).collect();
+    let config = Blob::json("application/vnd.oci.image.config.v1+json", &config(&diff_ids));
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": config.descriptor(),
-        "layers": [layer.descriptor()],
+        "layers": layers.iter().map(Blob::descriptor).collect::<Vec<_>>(),
     });
     let manifest = Blob::json("application/vnd.oci.image.manifest.v1+json", &manifest);
     let mut entry = manifest.descriptor();
@@ -35,7 +37,7 @@ pub fn layout(layer: &[Entry]) -> Vec<(String, Vec<u8>)> {
     let docker = json!([{
         "Config": config.path(),
         "RepoTags": [format!("{NAME}:{VERSION}")],
-        "Layers": [layer.path()],
+        "Layers": layers.iter().map(Blob::path).collect::<Vec<_>>(),
     }]);
     let mut files = vec![
         ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
@@ -43,7 +45,7 @@ pub fn layout(layer: &[Entry]) -> Vec<(String, Vec<u8>)> {
         // Not part of a layout and in nobody's way: `docker load` of older engines reads it.
         ("manifest.json".to_owned(), bytes(&docker)),
     ];
-    files.extend([config, layer, manifest].map(|blob| (blob.path(), blob.bytes)));
+    files.extend([config, manifest].into_iter().chain(layers).map(|blob| (blob.path(), blob.bytes)));
     files
 }
 
@@ -55,15 +57,16 @@ pub fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     tar(&dirs.into_iter().chain(files).collect::<Vec<_>>())
 }
 
-fn config(diff_id: &str) -> Value {
+fn config(diff_ids: &[String]) -> Value {
     let created = time::rfc3339(time::CONSTANT).expect("the constant is in 1980");
+    let history = json!({ "created": created, "created_by": "cargo package-lifecycle" });
     json!({
         "architecture": architecture(),
         "os": "linux",
         "created": created,
         "config": { "Labels": descriptor::labels(), "WorkingDir": "/layers" },
-        "rootfs": { "type": "layers", "diff_ids": [diff_id] },
-        "history": [{ "created": created, "created_by": "cargo package-lifecycle" }],
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        "history": diff_ids.iter().map(|_| &history).collect::<Vec<_>>(),
     })
 }
 

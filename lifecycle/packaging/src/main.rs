@@ -97,7 +97,7 @@ fn write(out: &Path, contents: &[archive::Entry]) -> Result<(), Error> {
     let sum = format!("{}  {name}.tgz\n", Digest::of(&tgz).hex());
     put(&out.join(format!("{name}.tgz")), &tgz)?;
     put(&out.join(format!("{name}.tgz.sha256")), sum.as_bytes())?;
-    let files = image::layout(&archive::layer(&descriptor, contents));
+    let files = image::layout(&[archive::base(), archive::layer(&descriptor, contents)]);
     for (file, bytes) in &files {
         put(&out.join(format!("{name}.image")).join(file), bytes)?;
     }
