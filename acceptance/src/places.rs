@@ -93,6 +93,14 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The name of an image as the phases' lines have it.
+    pub fn shown(&self, image: &str) -> String {
+        match self.place {
+            Place::Layout => self.layout(image).display().to_string(),
+            Place::Registry(_) | Place::Daemon(_) => self.name(image),
+        }
+    }
+
     /// Puts a run image where the phases look for it, instead of the one before.
     ///
     /// # Panics

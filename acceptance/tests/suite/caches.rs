@@ -50,7 +50,7 @@ fn a_layer_of_image_and_cache_is_sent_once_and_a_reused_one_never() {
 fn a_cache_image_has_the_reference_implementations_label_and_docker_types_are_read() {
     let (registry, sandbox) = (Registry::plain(), sandbox());
     let world = World::behind(&sandbox, &registry.host, &registry.host);
-    world.create(&CACHE).ok();
+    world.create(&CACHE).ok().says("Layer cache not found\n");
     let cache = world.fetch("cache");
     let label = cache.json_label(LABEL);
     let layer = &label["buildpacks"][0]["layers"]["toolchain"];

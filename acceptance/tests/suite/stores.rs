@@ -1,6 +1,10 @@
 //! One table of tests over three stores: a layout, a registry, the Docker engine.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use acceptance::docker::{Container, base_image};
+use acceptance::oci::LayoutImage;
 use acceptance::places::{Place, Stored, World};
 use acceptance::run_image::RunImage;
 use acceptance::sandbox::{Outcome, Sandbox, is_root};
@@ -64,7 +68,13 @@ fn ok(outcomes: Vec<Outcome>) -> Vec<Outcome> {
 #[test]
 fn phases_build_the_same_image_in_each_store_and_reuse_it() {
     let images = in_each_store("phases", |world| {
-        ok(world.build());
+        let built = ok(world.build());
+        let shown = world.shown("app");
+        built[0].clone().says(&format!("Image with name \"{shown}\" not found"));
+        assert_eq!(
+            built[4].text().contains(&format!("Using app image: {shown}\n")),
+            world.place == Place::Layout
+        );
         let first = world.image("app");
         world.sandbox.clear("layers");
         let outcomes = ok(world.build());
@@ -76,6 +86,9 @@ fn phases_build_the_same_image_in_each_store_and_reuse_it() {
         assert!(exported.contains("Reusing layer 'demo/toolchain:toolchain'"), "{exported}");
         assert!(exported.contains("Reusing cache layer 'demo/toolchain:toolchain'"), "{exported}");
         assert!(!exported.contains("Adding layer"), "{exported}");
+        // Of an engine's image, an ID says little to users.
+        let says_whose = exported.contains(&format!("Reusing layers from image '{shown}"));
+        assert_eq!(says_whose, !matches!(world.place, Place::Daemon(_)), "{exported}");
         assert_eq!(first, world.image("app"));
         without_place(world, &first)
     });
@@ -150,4 +163,28 @@ fn root_without_the_right_to_give_files_away_needs_none_where_nothing_is_to_be_g
         analyze("CHOWN").expect_code(1).says("chown").says("layers");
         analyze("MKNOD").ok();
     }
+}
+
+/// pack run by root puts the run image into a layout whose layers only root may read, and the phases have
+/// given root up by then.
+#[test]
+fn a_run_image_whose_layers_may_not_be_read_is_left_out_of_the_layout() {
+    let sandbox = Sandbox::new().with_app("greeter").with_order("greeter");
+    let world = World::new(&sandbox, Place::Layout);
+    let run = LayoutImage::read(&sandbox.path("layouts").join(world.name("run")).join("latest"));
+    for layer in &run.layers {
+        let blob = format!("layouts/{}/latest/blobs/sha256/{}", world.name("run"), &layer.digest[7..]);
+        fs::set_permissions(sandbox.path(blob), fs::Permissions::from_mode(0o000))
+            .expect("the sandbox is ours");
+    }
+    let outcomes = ok(world.build());
+    let text = outcomes[4].text();
+    assert!(text.contains("Left out 2 layer(s) of the run image that may not be read"), "{text}");
+    let blobs = sandbox.path("layouts").join(world.name("app")).join("latest/blobs/sha256");
+    for layer in &run.layers {
+        assert!(!blobs.join(&layer.digest[7..]).exists());
+    }
+    sandbox.clear("layers");
+    let again = ok(world.build());
+    assert!(again[4].text().contains("Reusing layer 'demo/toolchain:toolchain'"));
 }

@@ -104,6 +104,10 @@ impl Cache for ImageCache {
         self.target.to_string()
     }
 
+    fn exists(&self) -> bool {
+        self.source.is_some()
+    }
+
     fn metadata(&self) -> Result<CacheMetadata, CacheError> {
         let label = self.source.as_ref().and_then(|image| image.config.label(LABEL));
         Ok(label.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default())

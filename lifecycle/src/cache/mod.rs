@@ -57,6 +57,11 @@ pub trait Cache: Sync {
     /// How the user named it.
     fn name(&self) -> String;
 
+    /// Whether there is one yet. A directory that was given is a cache.
+    fn exists(&self) -> bool {
+        true
+    }
+
     /// What it holds; empty when there is nothing, or nothing that can be read.
     fn metadata(&self) -> Result<CacheMetadata, CacheError>;
 

@@ -90,6 +90,8 @@ pub struct Saved {
     pub manifest_size: Option<u64>,
     /// The config's digest, which is Docker's image ID.
     pub image_id: Digest,
+    /// The base's layers that were left out of a layout because they may not be read.
+    pub unreadable: Vec<DiffId>,
 }
 
 impl Saved {

@@ -149,7 +149,7 @@ fn previous(inputs: &Analyze<'_>, log: &Log) -> Result<(Option<String>, Lifecycl
         .find(name)
         .map_err(|source| AnalyzeError::PreviousImage { name: name.to_string(), source })?;
     let Some(image) = found else {
-        log.info(format!("Image with name \"{name}\" not found"));
+        log.info(format!("Image with name \"{}\" not found", inputs.store.shown(name)));
         return Ok((None, LifecycleMetadata::default()));
     };
     let exact = image.name.as_ref().unwrap_or(name).to_string();

@@ -18,6 +18,10 @@ pub fn save(
     let shown: Vec<String> = names.iter().map(|name| store.shown(name)).collect();
     log.info(format!("Saving {}...", shown.first().map_or("", String::as_str)));
     let saved = store.save(image, names)?;
+    if !saved.unreadable.is_empty() {
+        let count = saved.unreadable.len();
+        log.warn(format!("Left out {count} layer(s) of the run image that may not be read"));
+    }
     log.info(format!("*** Images ({}):", short_id(&saved)));
     for name in &shown {
         log.info(format!("      {name}"));

@@ -54,7 +54,8 @@ fn first_build_has_a_run_image_and_no_previous_image() {
         image.config.set_label("io.buildpacks.base.distro.version", "24.04");
     });
     let (analyzed, log) = ok(&world, &named("r.io/run"));
-    assert_eq!(log, "Image with name \"r.io/app\" not found\n");
+    let path = world.path("layouts/r.io/app/latest");
+    assert_eq!(log, format!("Image with name \"{}\" not found\n", path.display()));
     let run_image = analyzed.run_image.expect("a run image");
     assert!(
         run_image.reference.starts_with(&*world.path("layouts/r.io/run/latest@sha256:").to_string_lossy())

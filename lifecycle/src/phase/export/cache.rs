@@ -11,6 +11,9 @@ use crate::log::{Log, chain};
 
 /// What the cache holds; nothing if it cannot say.
 pub fn metadata(cache: Option<&dyn Cache>, log: &Log) -> CacheMetadata {
+    if cache.is_some_and(|cache| !cache.exists()) {
+        log.info("Layer cache not found");
+    }
     let metadata = cache.map_or(Ok(CacheMetadata::default()), Cache::metadata);
     metadata.unwrap_or_else(|error| {
         log.warn(format!("Not reusing layers of the cache: {}", chain(&error)));

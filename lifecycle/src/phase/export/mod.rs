@@ -20,6 +20,7 @@ mod content;
 mod extended;
 mod labels;
 mod sbom;
+
 #[cfg(test)]
 mod tests;
 
@@ -189,6 +190,7 @@ pub fn export(inputs: &Export<'_>, log: &Log) -> Result<Report, ExportError> {
     let base = find(inputs, inputs.run_image, "access run image")?
         .ok_or_else(|| ExportError::NoRunImage(inputs.run_image.to_string()))?;
     let previous = previous_image(inputs, log)?;
+    tell_target(inputs, log);
     let extended = inputs.extended.map(extended::read).transpose()?;
     if inputs.api.copies_lifecycle_sbom() {
         sbom::copy(inputs, log)?;
@@ -239,10 +241,28 @@ fn find(inputs: &Export<'_>, name: &ImageName, doing: &str) -> Result<Option<Ima
 /// The image of the build before. One that is gone only costs the reuse of its layers.
 fn previous_image(inputs: &Export<'_>, log: &Log) -> Result<Option<Image>, ExportError> {
     let Some(previous) = inputs.previous else { return Ok(None) };
-    log.info(format!("Reusing layers from image '{}'", previous.image));
+    tell_previous(inputs, previous.image, log);
     let found = find(inputs, previous.image, "access previous image")?;
     if found.is_none() {
         log.warn(format!("Previous image '{}' is gone; its layers are made again", previous.image));
     }
     Ok(found)
+}
+
+/// Says whose layers are reused. The lines are those that users of platforms know: an engine's image is told
+/// of where details are wanted, a layout by its directory.
+fn tell_previous(inputs: &Export<'_>, previous: &ImageName, log: &Log) {
+    match previous {
+        ImageName::ImageId(id) => log.debug(format!("Reusing layers from image with id '{}'", id.hex())),
+        name => log.info(format!("Reusing layers from image '{}'", inputs.store.shown(name))),
+    }
+}
+
+/// Says where a layout is written: no other image is found under another name than the one it was given.
+fn tell_target(inputs: &Export<'_>, log: &Log) {
+    let name = &inputs.names[0];
+    let shown = inputs.store.shown(name);
+    if shown != name.to_string() {
+        log.info(format!("Using app image: {shown}"));
+    }
 }

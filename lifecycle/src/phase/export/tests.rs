@@ -118,10 +118,9 @@ fn image_has_the_layers_of_buildpack_application_and_launcher_in_order() {
             "Buildpacks Process Types",
         ]
     );
-    assert!(
-        log.starts_with("Adding layer 'a/b:a'\nAdding layer 'a/b:z'\nAdding layer 'buildpacksio/"),
-        "{log}"
-    );
+    let path = world.path("layouts/r.io/app/latest");
+    let lines = "Adding layer 'a/b:a'\nAdding layer 'a/b:z'\nAdding layer 'buildpacksio/";
+    assert!(log.starts_with(&format!("Using app image: {}\n{lines}", path.display())), "{log}");
     let label = lifecycle_label(&image);
     let shas: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
     assert_eq!(label["buildpacks"][0]["layers"]["a"]["sha"], shas[1]);

@@ -127,6 +127,9 @@ fn cache_metadata(cache: Option<&dyn Cache>, log: &Log) -> CacheMetadata {
         log.debug("Usable cache not provided, using empty cache metadata");
         return CacheMetadata::default();
     };
+    if !cache.exists() {
+        log.info("Layer cache not found");
+    }
     cache.metadata().unwrap_or_else(|error| {
         log.warn(format!("Not using cache `{}`: {}", cache.name(), chain(&error)));
         CacheMetadata::default()

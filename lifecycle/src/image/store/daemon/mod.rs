@@ -260,7 +260,7 @@ impl ImageStore for DaemonStore {
         let tags: Vec<String> = names.iter().map(tag).collect::<Result<_, _>>()?;
         if let Some(image_id) = self.load_partial(image) {
             self.tag(image_id, names)?;
-            return Ok(Saved { digest: None, manifest_size: None, image_id });
+            return Ok(Saved { digest: None, manifest_size: None, image_id, unreadable: Vec::new() });
         }
         let layers = self.files(image)?;
         let archive = Archive { config, config_hex: image_id.hex(), layers, tags };
@@ -272,7 +272,7 @@ impl ImageStore for DaemonStore {
         let found = found.ok_or_else(|| {
             StoreError::NotFound(format!("{first} in the Docker engine that just loaded it"))
         })?;
-        Ok(Saved { digest: None, manifest_size: None, image_id: found.id })
+        Ok(Saved { digest: None, manifest_size: None, image_id: found.id, unreadable: Vec::new() })
     }
 }
 

@@ -9,6 +9,7 @@ use super::super::document::{Documents, render};
 use super::super::verified::Verified;
 use super::dir::LayoutDir;
 use super::{LayoutStore, Source, blob, blob_path, damaged, failed, open_blob, shown};
+use crate::digest::DiffId;
 use crate::image::manifest::OCI_INDEX;
 use crate::image::{Descriptor, Image, Layer, Origin, Saved};
 use crate::json::{JsonObject, go_json};
@@ -79,6 +80,7 @@ fn saved(documents: &Documents) -> Saved {
         digest: Some(documents.manifest_descriptor.digest),
         manifest_size: Some(documents.manifest_descriptor.size),
         image_id: documents.config_descriptor.digest,
+        unreadable: Vec::new(),
     }
 }
 
@@ -87,10 +89,11 @@ fn saved(documents: &Documents) -> Saved {
 pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<Saved, StoreError> {
     let documents = render(image)?;
     let mut dirs = Vec::with_capacity(names.len());
+    let mut unreadable = Vec::new();
     for name in names {
         let path = store.path(name)?;
         let dir = create(&path)?;
-        copy_layers(store, image, &dir)?;
+        unreadable = copy_layers(store, image, &dir)?;
         write_blob(&dir, &documents.config_descriptor, &documents.config)?;
         write_blob(&dir, &documents.manifest_descriptor, &documents.manifest)?;
         dirs.push(dir);
@@ -98,7 +101,7 @@ pub fn save(store: &LayoutStore, image: &Image, names: &[ImageName]) -> Result<S
     for (dir, name) in dirs.iter().zip(names) {
         write_index(dir, &index_of(&annotations(image, name), &documents))?;
     }
-    Ok(saved(&documents))
+    Ok(Saved { unreadable, ..saved(&documents) })
 }
 
 /// What the index says of an image: its name after its tag, so that tools which want one find it.
@@ -127,21 +130,34 @@ fn index_of(annotations: &JsonObject, documents: &Documents) -> String {
     go_json(&index)
 }
 
-/// Brings the layers that are not there yet. A platform may have left out the bytes of base layers,
-/// which are known to be where the app will run: layers at the bottom may be missing, but none
-/// above one that is there.
-fn copy_layers(store: &LayoutStore, image: &Image, dir: &LayoutDir) -> Result<(), StoreError> {
-    let mut is_base = true;
+/// Brings the layers that are not there yet; gives those that may not be read. A platform may have left out
+/// the bytes of base layers, which are known to be where the app will run, or have written them for itself
+/// alone: layers at the bottom may be missing, but none above one that is there.
+///
+/// The peer does the same without a word: spec-notes/decisions.md#layouts.
+fn copy_layers(store: &LayoutStore, image: &Image, dir: &LayoutDir) -> Result<Vec<DiffId>, StoreError> {
+    let (mut is_base, mut unreadable) = (true, Vec::new());
     for layer in &image.layers {
         let blob = blob(layer)?;
-        let is_here = has_blob(dir, blob)? || copy_layer(store, layer, blob, dir)?;
+        let is_here = has_blob(dir, blob)?
+            || match copy_layer(store, layer, blob, dir) {
+                Err(error) if is_base && is_forbidden(&error) => {
+                    unreadable.push(layer.diff_id);
+                    false
+                }
+                copied => copied?,
+            };
         if is_here {
             is_base = false;
         } else if !is_base && !blob.is_foreign() {
             return Err(StoreError::NotFound(format!("layer {} ({})", layer.diff_id, origin(layer))));
         }
     }
-    Ok(())
+    Ok(unreadable)
+}
+
+fn is_forbidden(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { action: "open", source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn has_blob(dir: &LayoutDir, blob: &Descriptor) -> Result<bool, StoreError> {

@@ -193,6 +193,7 @@ impl ImageStore for RegistryStore {
             digest: Some(documents.manifest_descriptor.digest),
             manifest_size: Some(documents.manifest_descriptor.size),
             image_id: documents.config_descriptor.digest,
+            unreadable: Vec::new(),
         })
     }
 }
