@@ -5,6 +5,7 @@ pub mod faults;
 pub mod proxy;
 pub mod registry;
 pub mod relay;
+pub mod script;
 pub mod tokens;
 mod wire;
 

@@ -1,7 +1,7 @@
 //! A blob as a stream: verified against its descriptor, continued where a connection broke.
 
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use ureq::http::Method;
@@ -24,10 +24,38 @@ pub struct BlobReader<'a> {
     hash: Sha256,
     tried: u32,
     failed_at: u64,
+    pace: Pace,
 }
 
 /// A connection that brought this much was worth it: tries are counted anew.
 const PROGRESS_BYTES: u64 = 256 << 10;
+/// The slowest connections in use bring a hundred times as much.
+const MIN_BYTES_PER_MINUTE: usize = 1 << 10;
+
+/// How fast bytes come. A server that sends one now and then keeps its connection for ever.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: usize,
+}
+
+impl Pace {
+    /// Counts `bytes` for which the server was waited for `waited`. Fails where a whole minute of waiting
+    /// brought less than [`MIN_BYTES_PER_MINUTE`].
+    fn allows(&mut self, waited: Duration, bytes: usize) -> io::Result<()> {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < Duration::from_mins(1) {
+            return Ok(());
+        }
+        let found = std::mem::take(self);
+        if found.bytes >= MIN_BYTES_PER_MINUTE {
+            return Ok(());
+        }
+        let why = format!("only {} bytes came within {:?}", found.bytes, found.waited);
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    }
+}
 
 impl<'a> BlobReader<'a> {
     /// Opens the blob; fails at once when the registry does not give it.
@@ -42,6 +70,7 @@ impl<'a> BlobReader<'a> {
             hash: Sha256::new(),
             tried: 0,
             failed_at: 0,
+            pace: Pace::default(),
         };
         reader.connect()?;
         Ok(reader)
@@ -111,8 +140,10 @@ impl Read for BlobReader<'_> {
                 return self.end();
             }
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let stream = self.stream.as_mut().expect("a stream is there but while recovering");
-            match stream.read(&mut buffer[..wanted]) {
+            let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+            let asked = Instant::now();
+            let read = stream.read(&mut buffer[..wanted]);
+            match read.and_then(|read| self.pace.allows(asked.elapsed(), read).map(|()| read)) {
                 Ok(0) => self.recover(io::ErrorKind::UnexpectedEof.into())?,
                 Ok(read) => {
                     self.hash.update(&buffer[..read]);
@@ -122,6 +153,24 @@ impl Read for BlobReader<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.recover(error)?,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_drip_are_not_waited_for() {
+        let mut pace = Pace::default();
+        for _ in 0..59 {
+            pace.allows(Duration::from_secs(1), 1).expect("the minute is not over");
+        }
+        let error = pace.allows(Duration::from_secs(1), 1).expect_err("60 bytes in a minute");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        for _ in 0..600 {
+            pace.allows(Duration::from_secs(1), 20).expect("1200 bytes in a minute");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! no credentials of its own.
 
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{self, HeaderMap, Method};
 use ureq::{Agent, AsSendBody, SendBody};
@@ -12,6 +12,10 @@ use crate::image::store::StoreError;
 
 /// The largest error body that is read.
 const MAX_ERROR_BYTES: u64 = 16 << 10;
+/// How long its server's words are waited for.
+const ERROR_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a document may take to arrive; one that comes byte by byte would never end.
+const DOCUMENT_PATIENCE: Duration = Duration::from_mins(5);
 /// The longest part of a server's message that is shown.
 const MAX_MESSAGE: usize = 400;
 
@@ -79,11 +83,11 @@ impl Response {
         self.header("retry-after")?.trim().parse().ok()
     }
 
-    /// The whole body, at most `limit` bytes.
+    /// The whole body, at most `limit` bytes, within five minutes.
     pub fn bytes(self, limit: u64) -> Result<Vec<u8>, StoreError> {
         let asked = self.asked.clone();
         let mut bytes = Vec::new();
-        let read = self.reader().take(limit + 1).read_to_end(&mut bytes);
+        let read = read_within(DOCUMENT_PATIENCE, self.reader().take(limit + 1), &mut bytes);
         read.map_err(|source| StoreError::Io { action: "read the answer to", what: asked.clone(), source })?;
         if bytes.len() as u64 > limit {
             return Err(StoreError::Damaged {
@@ -105,10 +109,28 @@ impl Response {
         let reason =
             http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("");
         let mut body = Vec::new();
-        let _ = self.reader().take(MAX_ERROR_BYTES).read_to_end(&mut body);
+        // What arrived until then is better than nothing.
+        let _ = read_within(ERROR_PATIENCE, self.reader().take(MAX_ERROR_BYTES), &mut body);
         let message = redact(&message(&body));
         let end = if message.is_empty() { String::new() } else { format!(": {message}") };
         StoreError::Refused(format!("{asked}: {status} {reason}{end}"))
+    }
+}
+
+/// Reads to the end. Fails when that takes longer than `patience`; what was read by then is in `bytes`.
+fn read_within(patience: Duration, mut reader: impl Read, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let begun = Instant::now();
+    let mut buffer = [0; 16 << 10];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => bytes.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if begun.elapsed() > patience {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes too long to arrive"));
+        }
     }
 }
 
@@ -176,16 +198,18 @@ fn kind(error: &ureq::Error) -> io::ErrorKind {
     }
 }
 
-/// Runs a request; one that reads must make progress, one that sends may wait for its answer.
+/// Runs a request; one that reads must make progress, one that sends may wait for its answer, of which
+/// only the head matters.
 fn run(
     agent: &Agent,
     request: http::Request<impl AsSendBody>,
     patience: Option<Duration>,
 ) -> Result<http::Response<ureq::Body>, ureq::Error> {
-    let per_read = (request.method() == Method::GET).then(trust::stall);
-    let request =
-        agent.configure_request(request).timeout_per_read(per_read).timeout_global(patience).build();
-    agent.run(request)
+    let reads = request.method() == Method::GET;
+    let per_read = reads.then(trust::stall);
+    let body = (!reads).then_some(ERROR_PATIENCE);
+    let request = agent.configure_request(request).timeout_per_read(per_read).timeout_recv_body(body);
+    agent.run(request.timeout_global(patience).build())
 }
 
 /// A server's message: of a registry's `errors`, else the text itself, on one line.
@@ -218,5 +242,15 @@ mod tests {
         assert_eq!(message(b"  plain\ntext "), "plain text");
         assert_eq!(message(&[b'x'; 5000]).len(), MAX_MESSAGE);
         assert_eq!(message(b"{}"), "");
+    }
+
+    #[test]
+    fn an_answer_that_never_ends_is_given_up() {
+        let mut bytes = Vec::new();
+        let given_up = read_within(Duration::ZERO, io::repeat(b'x'), &mut bytes).expect_err("given up");
+        assert_eq!((given_up.kind(), bytes.is_empty()), (io::ErrorKind::TimedOut, false));
+        bytes.clear();
+        read_within(Duration::from_mins(1), &b"whole"[..], &mut bytes).expect("an end");
+        assert_eq!(bytes, b"whole");
     }
 }

@@ -25,6 +25,8 @@ use crate::image::{Descriptor, Origin};
 /// Blobs up to this many bytes are kept in memory and sent whole.
 const SMALL_BYTES: usize = 1 << 20;
 const OCTETS: &str = "application/octet-stream";
+/// A connection that brought this much further was worth it: tries are counted anew.
+const PROGRESS_BYTES: u64 = 256 << 10;
 
 /// Uploads to one repository.
 #[derive(Debug, Clone)]
@@ -129,13 +131,14 @@ impl Uploads {
                 Err(error) => (Failure::Connection, Err(error)),
             };
             spool.size().map_err(|source| self.io(source))?;
-            if offset > progress {
+            if offset >= progress + PROGRESS_BYTES {
                 (progress, tried) = (offset, 1);
             }
             let Some(wait) = retry::wait(failure.0, tried, retry::jitter()) else { return failure.1 };
             std::thread::sleep(wait);
-            (target, offset) = self.resume(&target)?;
-            if offset == spool.size().map_err(|source| self.io(source))? {
+            let size = spool.size().map_err(|source| self.io(source))?;
+            (target, offset) = self.resume(&target, size)?;
+            if offset == size {
                 return Ok(target);
             }
         }
@@ -154,14 +157,15 @@ impl Uploads {
         self.client.stream(&self.access(), &request, &mut reader, length)
     }
 
-    /// Where to go on after a broken `PATCH`: in the session as far as it got, or in a new one.
-    fn resume(&self, target: &str) -> Result<(String, u64), StoreError> {
+    /// Where to go on after a broken `PATCH` of a blob of `size` bytes: in the session as far as it got,
+    /// or in a new one. A registry that claims more than there is has another blob's session.
+    fn resume(&self, target: &str, size: u64) -> Result<(String, u64), StoreError> {
         let response = self.client.send(&self.access(), Request::new(Method::GET, target))?;
         let arrived =
             response.header("range").and_then(|range| range.rsplit_once('-')?.1.trim().parse::<u64>().ok());
         match (response.is_success(), arrived) {
             // `0-0` is both "nothing" and "one byte"; one byte is not worth finding out.
-            (true, Some(last)) if last > 0 => {
+            (true, Some(last)) if (1..size).contains(&last) => {
                 Ok((session(&response).unwrap_or_else(|_| target.to_owned()), last + 1))
             }
             _ => Ok((session(&self.start()?)?, 0)),
@@ -187,13 +191,14 @@ fn is_recoverable(status: u16) -> bool {
     matches!(status, 401 | 404 | 408 | 416 | 429 | 500..=599)
 }
 
-/// The URL at which an upload goes on.
+/// The URL at which an upload goes on. Not where everybody can read along, if the answer came by https;
+/// registries behind a proxy often do not know that they are reached so.
 fn session(response: &Response) -> Result<String, StoreError> {
+    let damaged = |why: &str| StoreError::Damaged { what: response.asked.clone(), why: why.to_owned() };
     let location = response.header("location").and_then(|location| url::join(&response.url, location));
-    location.ok_or_else(|| StoreError::Damaged {
-        what: response.asked.clone(),
-        why: "the answer does not say where the upload goes on".to_owned(),
-    })
+    let location = location.ok_or_else(|| damaged("the answer does not say where the upload goes on"))?;
+    url::kept_secret(&response.url, location)
+        .ok_or_else(|| damaged("the answer sends an upload by https on to http"))
 }
 
 /// One new layer on its way to a repository.

@@ -27,6 +27,16 @@ pub fn join(base: &str, location: &str) -> Option<String> {
     Some(format!("{origin}{folder}/{location}"))
 }
 
+/// `target` as it may be gone to from `base`: from https never to http. On the same host that becomes
+/// https again, `None` for any other.
+pub fn kept_secret(base: &str, target: String) -> Option<String> {
+    let (Some(base), Some(rest)) = (base.strip_prefix("https://"), target.strip_prefix("http://")) else {
+        return Some(target);
+    };
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    (host(base) == host(rest)).then(|| format!("https://{rest}"))
+}
+
 /// Adds a query parameter, its value escaped.
 pub fn with_parameter(url: &str, name: &str, value: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
@@ -79,6 +89,17 @@ mod tests {
         assert_eq!(origin("https://a.example?x"), Some("https://a.example"));
         assert_eq!(origin("ftp://a"), None);
         assert_eq!(origin("https:///x"), None);
+    }
+
+    #[test]
+    fn https_stays_https_on_the_same_host_and_leads_to_no_other_by_http() {
+        let kept = |base, target: &str| kept_secret(base, target.to_owned());
+        let found = kept("https://r.example:5000/v2/", "http://r.example:5000/up?x");
+        assert_eq!(found.as_deref(), Some("https://r.example:5000/up?x"));
+        assert_eq!(kept("https://r.example/v2/", "http://cdn.example/up"), None);
+        for (base, target) in [("https://r.example/", "https://cdn.example/"), ("http://a/", "http://b/")] {
+            assert_eq!(kept(base, target).as_deref(), Some(target));
+        }
     }
 
     #[test]
