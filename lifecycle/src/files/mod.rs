@@ -32,10 +32,12 @@ pub mod stack;
 pub mod store;
 pub mod system;
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
@@ -161,13 +163,28 @@ pub fn read_if_present<T: SpecFile>(path: &Path) -> Result<Option<T>, FileError>
 
 /// The text of the file at `path`. Fails above [`MAX_BYTES`] and on anything that is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, Cause> {
-    let file = File::open(path).map_err(|error| Cause::system("open", path, error))?;
+    let file = open(path).map_err(|error| Cause::system("open", path, error))?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| Cause::system("read", path, error))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Cause::TooLarge(path.to_owned()));
     }
     String::from_utf8(bytes).map_err(|_| Cause::NotText(path.to_owned()))
+}
+
+/// Opens what a component may have left at `path` without waiting for anybody: a pipe with a name is
+/// refused. Those without one are a platform's, by `/dev/stdin` or `/dev/fd/3`, and read to their end.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = flags.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.file_type().is_fifo() {
+        if !path.starts_with("/dev") {
+            return Err(io::Error::other("it is a pipe, not a file"));
+        }
+        fcntl_setfl(&file, OFlags::empty())?;
+    }
+    Ok(file)
 }
 
 /// What Go writes for an empty list or map that was never made: null counts as empty.
@@ -260,6 +277,21 @@ mod tests {
     fn endless_files_are_refused() {
         let error = read::<Sample>(Path::new("/dev/zero")).expect_err("endless");
         assert!(matches!(error.cause, Cause::TooLarge(_)));
+    }
+
+    #[test]
+    fn pipes_are_read_where_a_platform_hands_them_over_and_nowhere_else() {
+        use std::io::Write as _;
+        use std::os::fd::AsRawFd;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("plan.toml");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe with a name");
+        let error = read::<Sample>(&path).expect_err("nobody writes to it").to_string();
+        assert!(error.ends_with("plan.toml: it is a pipe, not a file"), "{error}");
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        writer.write_all(b"a = 1").expect("written");
+        drop(writer);
+        read::<Sample>(Path::new(&format!("/dev/fd/{}", reader.as_raw_fd()))).expect("read to its end");
     }
 
     proptest::proptest! {
