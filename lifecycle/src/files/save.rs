@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use tempfile::NamedTempFile;
 
 use super::{Cause, FileError};
@@ -90,8 +91,14 @@ fn place(path: &Path) -> io::Result<Place> {
     }
 }
 
+/// Opens the file itself. A pipe that nobody reads is refused instead of waited for.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path)
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let file =
+        options.write(true).create(true).truncate(false).mode(MODE).custom_flags(flags).open(path)?;
+    fcntl_setfl(&file, OFlags::empty())?;
+    Ok(file)
 }
 
 fn replace(mut temp: NamedTempFile, path: &Path, text: &str) -> io::Result<()> {
@@ -161,6 +168,14 @@ mod tests {
         write("report", &link, "new").expect("written");
         assert_eq!(fs::read_to_string(&target).expect("readable"), "new");
         write("report", Path::new("/dev/null"), "gone").expect("written");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("metadata.toml");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        assert!(write("metadata", &path, "text").is_err());
     }
 
     #[test]
