@@ -95,8 +95,7 @@ fn place(path: &Path) -> io::Result<Place> {
 fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let mut options = OpenOptions::new();
-    let file =
-        options.write(true).create(true).truncate(false).mode(MODE).custom_flags(flags).open(path)?;
+    let file = options.write(true).create(true).truncate(false).mode(MODE).custom_flags(flags).open(path)?;
     fcntl_setfl(&file, OFlags::empty())?;
     Ok(file)
 }

@@ -48,9 +48,7 @@ impl LayoutDir {
     /// Opens the directory at `path`, created where it is missing, to write into it.
     pub fn create(path: &Path) -> io::Result<Self> {
         make_dirs(&path.join(BLOBS).join(SHA256))?;
-        let dir = Self::open(path)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        dir.remove_abandoned();
-        Ok(dir)
+        Self::open(path)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
     /// Where it is.
@@ -97,8 +95,9 @@ impl LayoutDir {
         }
     }
 
-    /// A build that was killed leaves its temporary files; another one may be at work right now.
-    fn remove_abandoned(&self) {
+    /// Removes what builds that were killed left of temporary files; another one may be at work right
+    /// now. Looks at every blob's name, so not to be done for each.
+    pub fn remove_abandoned(&self) {
         for dir in [Some(&self.root), self.blobs.as_ref()].into_iter().flatten() {
             let Ok(entries) = Dir::read_from(dir) else { continue };
             for name in entries.flatten().map(|entry| entry.file_name().to_owned()) {

@@ -57,7 +57,9 @@ pub fn save_documents(documents: &Documents, path: &Path) -> Result<Saved, Store
 }
 
 fn create(path: &Path) -> Result<LayoutDir, StoreError> {
-    LayoutDir::create(path).map_err(|source| failed("create", &shown(path), source))
+    let dir = LayoutDir::create(path).map_err(|source| failed("create", &shown(path), source))?;
+    dir.remove_abandoned();
+    Ok(dir)
 }
 
 /// Writes the documents and then the index, which makes the image appear.
