@@ -59,7 +59,7 @@ impl Script {
                     return;
                 }
                 let answer = answer.clone();
-                std::thread::spawn(move || serve(stream, &*answer));
+                std::thread::spawn(move || serve(&stream, &*answer));
             }
         });
         Self { host, ended }
@@ -74,12 +74,13 @@ impl Drop for Script {
     }
 }
 
-fn serve(stream: TcpStream, answer: &dyn Fn(&str) -> Answer) -> io::Result<()> {
+fn serve(stream: &TcpStream, answer: &dyn Fn(&str) -> Answer) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let Some(head) = Head::read(&mut reader)? else { return Ok(()) };
     copy_body(&mut reader, &mut io::sink(), head.request_framing(), u64::MAX, &|| {})?;
     let answer = answer(&head.line);
-    (&stream).write_all(&answer.bytes)?;
+    let mut out = stream;
+    out.write_all(&answer.bytes)?;
     std::thread::sleep(answer.silence);
     Ok(())
 }

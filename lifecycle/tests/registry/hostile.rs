@@ -21,9 +21,8 @@ fn claims_to_have(range: &'static str) -> Script {
     Script::start(move |line| {
         let location = "Location: /v2/team/app/blobs/uploads/1\r\n";
         match line.split(' ').next() {
-            Some("POST") => Answer::new(202, location, b""),
             Some("PATCH") if patches.fetch_add(1, Ordering::SeqCst) == 0 => Answer::new(500, "", b""),
-            Some("PATCH") => Answer::new(202, location, b""),
+            Some("POST" | "PATCH") => Answer::new(202, location, b""),
             Some("PUT") => Answer::new(201, "", b""),
             Some("HEAD") => Answer::new(404, "", b""),
             Some("GET") if line.contains("uploads") => {
