@@ -152,6 +152,8 @@ fn run_here(
         gid: process.credentials.gid,
         groups: process.credentials.groups.clone(),
         without_network: confined,
+        // What is in a cache's own directory must outlive a loss of power as its programs mean it to.
+        without_sync: !surroundings.mounts.is_some_and(Real::has_caches),
     };
     child::prepare(&mut command, plan);
     let status = command.spawn().map_err(start)?.wait().map_err(start)?;

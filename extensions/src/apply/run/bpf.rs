@@ -1,7 +1,9 @@
-//! The system call filter of a step without network, where no network namespace can be had.
+//! The system call filters of steps.
 //!
-//! Sockets of any family but UNIX cannot be made, nor io_uring, which could make them, too. The
-//! process keeps everything else.
+//! One is for a step without network, where no network namespace can be had: sockets of any family but
+//! UNIX cannot be made, nor io_uring, which could make them, too. The other lets requests to wait for the
+//! disk succeed at once: package managers make thousands of them, and an image is not read off a disk
+//! that lost its power. A process keeps everything else.
 
 /// One instruction of the kernel's classic filter machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,15 @@ const NATIVE: (u32, u32) = (0xc000_00b7, 198);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const NATIVE: (u32, u32) = (0, 0);
 
+/// `fsync`, `fdatasync`, `sync`, `syncfs`, `sync_file_range`. Not `msync`, by which programs find out what
+/// memory they have.
+#[cfg(target_arch = "x86_64")]
+const SYNC: [u32; 5] = [74, 75, 162, 306, 277];
+#[cfg(target_arch = "aarch64")]
+const SYNC: [u32; 5] = [82, 83, 81, 267, 84];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const SYNC: [u32; 5] = [u32::MAX; 5];
+
 /// Numbers from here on are those of x32, a second table of an x86-64 kernel.
 const OTHER_TABLE: u32 = 0x4000_0000;
 
@@ -67,16 +78,32 @@ pub(super) const WITHOUT_NETWORK: [Instruction; 11] = [
     end(FAIL | EAFNOSUPPORT),
 ];
 
+/// The filter: waiting for the disk is over at once, with success; what other tables do counts as it is.
+pub(super) const WITHOUT_SYNC: [Instruction; 10] = [
+    load(ARCHITECTURE),
+    jump(JUMP_IF_EQUAL, NATIVE.0, 0, 6),
+    load(NUMBER),
+    jump(JUMP_IF_EQUAL, SYNC[0], 5, 0),
+    jump(JUMP_IF_EQUAL, SYNC[1], 4, 0),
+    jump(JUMP_IF_EQUAL, SYNC[2], 3, 0),
+    jump(JUMP_IF_EQUAL, SYNC[3], 2, 0),
+    jump(JUMP_IF_EQUAL, SYNC[4], 1, 0),
+    end(ALLOW),
+    end(FAIL),
+];
+
 #[cfg(test)]
 mod tests {
+    use nix::libc;
+
     use super::*;
 
-    /// Runs the filter on a call.
-    fn judge(architecture: u32, number: u32, argument: u32) -> u32 {
+    /// Runs a filter on a call.
+    fn run(filter: &[Instruction], architecture: u32, number: u32, argument: u32) -> u32 {
         let mut at = 0;
         let mut loaded = 0;
         loop {
-            let Instruction { code, if_true, if_false, value } = WITHOUT_NETWORK[at];
+            let Instruction { code, if_true, if_false, value } = filter[at];
             let jump = |holds: bool| usize::from(if holds { if_true } else { if_false });
             at += 1;
             match code {
@@ -88,6 +115,31 @@ mod tests {
                 _ => return value,
             }
         }
+    }
+
+    fn judge(architecture: u32, number: u32, argument: u32) -> u32 {
+        run(&WITHOUT_NETWORK, architecture, number, argument)
+    }
+
+    #[test]
+    fn waiting_for_the_disk_succeeds_and_nothing_else_is_touched() {
+        let judge = |architecture, number| run(&WITHOUT_SYNC, architecture, number, 3);
+        let calls = [
+            libc::SYS_fsync,
+            libc::SYS_fdatasync,
+            libc::SYS_sync,
+            libc::SYS_syncfs,
+            libc::SYS_sync_file_range,
+        ];
+        assert_eq!(calls.map(|call| u32::try_from(call).expect("a number")), SYNC);
+        for number in 0..600 {
+            let expected = if SYNC.contains(&number) { FAIL } else { ALLOW };
+            assert_eq!(judge(NATIVE.0, number), expected, "{number}");
+            assert_eq!(judge(NATIVE.0, OTHER_TABLE + number), ALLOW, "{number}");
+            assert_eq!(judge(0x4000_0003, number), ALLOW, "{number}");
+        }
+        let socket = u32::try_from(libc::SYS_socket).expect("a number");
+        assert_eq!(socket, NATIVE.1);
     }
 
     #[test]

@@ -168,11 +168,9 @@ fn without_network_nothing_can_be_reached() {
     assert!(output_of(&host(), &process).0.is_err());
 }
 
-#[test]
-fn the_filter_alone_keeps_a_process_from_the_network() {
+/// Runs a Python script with the filters asked for; `None` where there is no Python.
+fn filtered(script: &str, without_network: bool, without_sync: bool) -> Option<String> {
     let mut command = Command::new("/usr/bin/python3");
-    let script = "import socket\nsocket.socket(socket.AF_UNIX)\n\
-        try: socket.socket(socket.AF_INET)\nexcept OSError as e: print(e.errno)";
     command.args(["-c", script]).env_clear();
     let plan = child::Plan {
         root: None,
@@ -180,11 +178,41 @@ fn the_filter_alone_keeps_a_process_from_the_network() {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
         groups: Vec::new(),
-        without_network: true,
+        without_network,
+        without_sync,
     };
     child::prepare(&mut command, plan);
-    let Ok(output) = command.output() else {
-        return skipped("the_filter_alone_keeps_a_process_from_the_network", "there is no python3");
+    let output = command.output().ok()?;
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_filter_alone_keeps_a_process_from_the_network() {
+    let script = "import socket\nsocket.socket(socket.AF_UNIX)\n\
+        try: socket.socket(socket.AF_INET)\nexcept OSError as e: print(e.errno)";
+    for without_sync in [false, true] {
+        let Some(output) = filtered(script, true, without_sync) else {
+            return skipped("the_filter_alone_keeps_a_process_from_the_network", "there is no python3");
+        };
+        assert_eq!(output, "97\n");
+    }
+}
+
+#[test]
+fn waiting_for_the_disk_is_left_out_only_where_that_changes_nothing_else() {
+    let name = "waiting_for_the_disk_is_left_out_only_where_that_changes_nothing_else";
+    // A pipe cannot be waited for: the call fails, unless it is never made.
+    let script = "import os\nr, w = os.pipe()\n\
+        try: os.fsync(w); print('left out')\nexcept OSError: print('made')\n\
+        print([line for line in open('/proc/self/status') if line.startswith('NoNewPrivs')][0].split()[1])";
+    let Some(with) = filtered(script, false, false) else {
+        return skipped(name, "there is no python3");
     };
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "97\n", "{output:?}");
+    let without = filtered(script, false, true).expect("there is python3");
+    let privileges = with.strip_prefix("made\n").expect("no filter");
+    assert!(without.ends_with(privileges), "{with} {without}");
+    let work = tempfile::tempdir().expect("temp dir");
+    let may_administer = namespace::is_allowed(work.path());
+    assert_eq!(without.starts_with("left out"), may_administer || privileges == "1\n", "{without}");
 }

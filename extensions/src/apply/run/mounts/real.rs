@@ -106,6 +106,11 @@ impl<'m> Real<'m> {
         self.list.iter().filter_map(|prepared| prepared.place.as_deref())
     }
 
+    /// Tells whether something is mounted that outlives the build.
+    pub(in crate::apply) fn has_caches(&self) -> bool {
+        !self.caches.is_empty()
+    }
+
     fn source(&mut self, content: Content<'_>) -> Result<Source, MountError> {
         let number = self.list.len().to_string();
         let scratch = Root::open(self.scratch.path())?;
