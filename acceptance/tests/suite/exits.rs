@@ -38,6 +38,18 @@ fn each_phase_ends_in_its_own_range() {
 }
 
 #[test]
+fn a_name_that_is_no_reference_is_an_argument_and_nothing_is_read() {
+    let greeter = greeter("");
+    for arguments in
+        [&["-run-image", "::", APP][..], &["-run-image", RUN, "-previous-image", "::", APP], &["::"]]
+    {
+        greeter.phase("analyzer", arguments).expect_code(3).says("could not parse reference");
+    }
+    greeter.phase("rebaser", &["-run-image", "::", APP]).expect_code(3).says("could not parse reference");
+    assert!(!greeter.sandbox.path("layers/sbom").exists());
+}
+
+#[test]
 fn a_failing_buildpack_ends_with_51_and_bad_output_with_52() {
     for (script, code) in
         [("exit 7", 51), ("kill -KILL $$", 51), ("echo x > $CNB_LAYERS_DIR/launch.toml", 52)]

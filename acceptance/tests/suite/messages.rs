@@ -78,7 +78,9 @@ fn files_that_are_missing_or_broken_are_named_in_known_words() {
     sandbox.run("restorer", [""; 0]).expect_code(42).says(broken);
     sandbox.write("layers/group.toml", "[[group]]\nid = 'hello_world'\nversion = '0.0.1'\n");
     let unknown = "parse buildpack API '<nil>' for buildpack 'hello_world@0.0.1'";
-    sandbox.run("restorer", [""; 0]).expect_code(12).says(unknown);
+    for phase in ["restorer", "builder"] {
+        sandbox.run(phase, [""; 0]).expect_code(12).says(unknown);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
 fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     setup::refuse_root(inputs, log)?;
     let group: Group = setup::read(inputs, inputs::GROUP, "detector")?;
+    setup::check_apis(&group.group)?;
     let plan: Plan = setup::read(inputs, inputs::PLAN, "detector")?;
     let analyzed = setup::analyzed_if_present(inputs)?.unwrap_or_default();
     let around = Around::new(inputs, analyzed.target(), log)?;

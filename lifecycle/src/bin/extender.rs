@@ -36,6 +36,7 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
 fn build(inputs: &Inputs, analyzed: &Analyzed, group: &Group, log: &Log) -> Result<(), Failure> {
     let user = setup::owner(inputs)?;
     setup::refuse_root_as(user, inputs)?;
+    setup::check_apis(&group.group)?;
     let plan: Plan = setup::read(inputs, inputs::PLAN, "detector")?;
     let env = extend::build_here(inputs, analyzed, group, log)?;
     setup::give_up_privileges(inputs, user, &[inputs::LAYERS], log)?;

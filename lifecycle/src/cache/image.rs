@@ -14,6 +14,7 @@ use crate::image::manifest::Platform;
 use crate::image::store::{Encoding, ImageStore, LayerSink, StoreError};
 use crate::image::{Descriptor, Image, ImageConfig, Layer, MediaFamily, Origin};
 use crate::json::go_json;
+use crate::layers::EMPTY_TAR;
 use crate::layers::decode::decompress;
 use crate::layers::gzip::GzipWriter;
 use crate::reference::ImageName;
@@ -22,8 +23,6 @@ use crate::reference::ImageName;
 const LABEL: &str = "io.buildpacks.lifecycle.cache.metadata";
 /// The creation time of every cache image, so that the same content gives the same image.
 const CREATED: &str = "1980-01-01T00:00:01Z";
-/// A tar of no files.
-const EMPTY_TAR: [u8; 1024] = [0; 1024];
 
 /// A cache image: the one of the last build, and what the next one will have.
 pub struct ImageCache {
@@ -74,8 +73,7 @@ impl ImageCache {
         let mut image = Image::new(ImageConfig::new(&platform.os, &platform.architecture));
         image.family = self.source.as_ref().map_or_else(MediaFamily::default, |source| source.family);
         for diff_id in named(metadata) {
-            if let Some(mut layer) = next.remove(&diff_id) {
-                layer.blob = layer.blob.map(|blob| blob.in_family(image.family));
+            if let Some(layer) = next.remove(&diff_id) {
                 image.push_layer(layer, "");
             }
         }

@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::inputs;
+use super::stores;
 use super::values::{InputError, Inputs};
 use crate::files::run::{Extensions, MirroredImage, Run};
 use crate::files::stack::Stack;
@@ -43,10 +44,11 @@ pub fn previous_image(inputs: &Inputs, kind: StoreKind) -> Result<ImageName, Fai
 /// The run image that the platform names, or those it lets us choose from.
 ///
 /// # Errors
-/// When none is named at all.
+/// When none is named at all, and when the name is not a reference.
 pub fn run_image(inputs: &Inputs, app: &Reference) -> Result<RunImageChoice, Failure> {
     let named = inputs.text(inputs::RUN_IMAGE);
     if let Some(name) = named {
+        ImageName::given(stores::kind(inputs)?, &name).map_err(invalid)?;
         return Ok(RunImageChoice::Named(name));
     }
     let listed = if inputs.api.has_targets() { listed_in_run(inputs) } else { listed_in_stack(inputs) };

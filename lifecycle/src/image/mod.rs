@@ -47,8 +47,10 @@ impl Image {
         }
     }
 
-    /// Adds a layer on top, with how it was made.
-    pub fn push_layer(&mut self, layer: Layer, created_by: &str) {
+    /// Adds a layer on top, with how it was made. Where it comes from an image with other media types, it
+    /// gets those of this one: a manifest with both kinds is one that other tools cannot convert.
+    pub fn push_layer(&mut self, mut layer: Layer, created_by: &str) {
+        layer.blob = layer.blob.map(|blob| blob.in_family(self.family));
         self.config.push_layer(layer.diff_id, created_by);
         self.layers.push(layer);
     }

@@ -33,5 +33,8 @@ pub mod tar;
 pub mod unpack;
 mod walk;
 
+/// A tar without files, of which the layers are made that hold nothing.
+pub const EMPTY_TAR: [u8; 1024] = [0; 1024];
+
 #[cfg(test)]
 mod tests;

@@ -224,7 +224,7 @@ fn write_legacy_bom(inputs: &BuildInputs<'_>, contributions: &Contributions) -> 
 
 fn buildpacks(group: &Group, components: &[Component]) -> Vec<GroupElement> {
     let elements = group.group.iter().zip(components);
-    // The launcher asks for the API, which a group file of the platform's may lack.
+    // The launcher asks for the API that the buildpack was run with.
     elements
         .map(|(element, component)| GroupElement { api: component.api.to_string(), ..element.clone() })
         .collect()

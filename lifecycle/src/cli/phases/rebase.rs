@@ -31,8 +31,10 @@ impl RebaseInputs {
         let images = images::destinations(inputs, kind)?;
         let previous = inputs.text(inputs::PREVIOUS_IMAGE).map(|name| Reference::parse(&name));
         let app = previous.transpose().map_err(invalid)?.unwrap_or_else(|| images[0].clone());
+        let run_image = run_image(inputs)?;
+        run_image.as_deref().map(Reference::parse).transpose().map_err(invalid)?;
         let force = if inputs.switch(inputs::FORCE) { Force::Yes } else { Force::No };
-        Ok(Self { app, images, run_image: run_image(inputs)?, force, shadow: shadow(inputs)? })
+        Ok(Self { app, images, run_image, force, shadow: shadow(inputs)? })
     }
 
     /// Runs the rebase and writes the report, for which there is a place before anything is saved.

@@ -26,7 +26,7 @@ use crate::image::{Descriptor, Image, Layer, Origin, Saved};
 use crate::json::JsonObject;
 use crate::reference::ImageName;
 use dir::{LayoutDir, NewFile, read_all};
-pub use save::{Above, save_documents};
+pub use save::{Above, OpenBlob, save_documents};
 
 /// How deep indexes may be nested.
 const MAX_DEPTH: usize = 8;

@@ -74,14 +74,20 @@ impl Extended {
         target: &ImageName,
     ) -> Result<Vec<Item>, ExportError> {
         let failed = |why: String| ExportError::Extended { path: self.path.clone(), why };
-        let diff_ids = |layers: &[Layer]| layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>();
-        let below = self.base_layers.unwrap_or(0);
-        let is_of_base = self.base_layers.is_none()
-            || (below == base.layers.len()
-                && self.image.layers.get(..below).is_some_and(|own| diff_ids(own) == diff_ids(&base.layers)));
-        if !is_of_base {
-            return Err(failed("it is not an extension of the run image in analyzed.toml".to_owned()));
-        }
+        let is_based = |below: usize| {
+            let diff_ids = |layers: &[Layer]| layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>();
+            below == base.layers.len()
+                && self.image.layers.get(..below).is_some_and(|own| diff_ids(own) == diff_ids(&base.layers))
+        };
+        let below = match self.base_layers {
+            Some(below) if !is_based(below) => {
+                return Err(failed("it is not an extension of the run image in analyzed.toml".to_owned()));
+            }
+            Some(below) => below,
+            // That one of the run image's blobs is there does not make it an extension's.
+            None if is_based(base.layers.len()) => base.layers.len(),
+            None => 0,
+        };
         let layers = self.image.layers.iter().zip(self.image.config.history()).enumerate().skip(below);
         let item = |(index, (layer, history)): (usize, (&Layer, _))| {
             let content = match (self.base_layers, self.blob(layer)) {

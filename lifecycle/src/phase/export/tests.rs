@@ -5,6 +5,7 @@ use crate::api::PlatformApi;
 use crate::files::SpecFile;
 use crate::files::footprints::{self, Footprints};
 use crate::files::labels::{BUILD_METADATA, EXEC_ENV, LIFECYCLE_METADATA, PROJECT_METADATA, REBASABLE};
+use crate::image::manifest::MediaFamily;
 use crate::log::Level;
 use crate::phase::world::{API, World, files, group, reference, threads};
 
@@ -243,6 +244,23 @@ fn unchanged_layers_are_taken_from_the_previous_image() {
 }
 
 #[test]
+fn layers_of_the_previous_image_get_the_media_types_of_the_new_one() {
+    let world = World::new();
+    let (first, _) = Run::new(&world).ok();
+    let mut mixed = first.clone();
+    for layer in &mut mixed.layers[1..] {
+        layer.blob = layer.blob.take().map(|blob| blob.in_family(MediaFamily::Docker));
+    }
+    world.store.save(&mixed, &[reference("r.io/app")]).expect("saved");
+    let (second, log) = Run::new(&world).ok();
+    assert!(log.contains("Reused 1/1 app layer(s)"), "{log}");
+    assert_eq!(
+        second.layers.iter().map(|layer| &layer.blob).collect::<Vec<_>>(),
+        first.layers.iter().map(|layer| &layer.blob).collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn application_layer_is_found_again_at_another_place() {
     let world = World::new();
     Run::new(&world).ok();
@@ -423,6 +441,24 @@ fn extended_run_image_gives_its_layers_its_config_and_its_verdict() {
     assert_eq!(image.config.label(footprints::LABEL), None, "this extender says nothing");
     std::fs::create_dir(world.path("extended/run/other")).expect("writable");
     run.refused("expected one image, found 2");
+}
+
+#[test]
+fn layers_of_the_run_image_are_not_added_again_though_the_extended_one_has_their_blobs() {
+    let world = World::new();
+    let base = world.image("r.io/run");
+    let added = world.layer(&reference("r.io/extended"), &[0; 2048]);
+    world.save_image("r.io/extended", |image| {
+        image.push_layer(added.clone(), "Layer: 'RUN x', Created by extension: e");
+        // As an extender does whose layer without contents is the run image's.
+        image.push_layer(base.layers[0].clone(), "Layer: 'ENV A=1', Created by extension: e");
+    });
+    std::fs::create_dir_all(world.path("extended/run")).expect("writable");
+    std::fs::rename(world.path("layouts/r.io/extended/latest"), world.path("extended/run/sha256:1"))
+        .expect("there");
+    let (plain, _) = Run::new(&world).ok();
+    let (image, _) = Run { extended: Some(world.path("extended")), ..Run::new(&world) }.ok();
+    assert_eq!(image.layers.len(), plain.layers.len() + 2);
 }
 
 #[test]

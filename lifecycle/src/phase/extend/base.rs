@@ -1,5 +1,6 @@
 //! Base images as the restorer leaves them for the extender: `<kaniko>/cache/base/<digest>`, layouts that
-//! have the manifest and the config. No layer's bytes are needed, so none are fetched.
+//! have the manifest and the config. Our extender needs no layer's bytes. The reference implementation's gives
+//! a layer without contents the blob that the base has of one, so those of empty layers are there as well.
 //!
 //! ```text
 //! restorer: store ─► put ─► <kaniko>/cache/base/<digest> ─► get ─► extender
@@ -8,23 +9,28 @@
 //! Spec: platform.md "restorer", Outputs. Differs from the peer, which fetches every layer:
 //! spec-notes/decisions.md, "Base images of extensions".
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::ExtendError;
-use crate::digest::Digest;
+use crate::digest::{DiffId, Digest};
 use crate::image::manifest::{Encoding, Platform};
 use crate::image::store::document::{Documents, render};
-use crate::image::store::layout::{LayoutStore, save_documents};
+use crate::image::store::layout::{LayoutStore, OpenBlob, save_documents};
 use crate::image::store::{ImageStore, StoreError};
 use crate::image::{Descriptor, Image};
+use crate::layers::EMPTY_TAR;
 use crate::reference::ImageName;
+
+/// How large the blob of a layer without contents may be, however it was compressed.
+const MAX_EMPTY_BLOB_BYTES: u64 = 4 << 10;
 
 /// Where base images are below the directory `kaniko`.
 pub fn dir(kaniko: &Path) -> PathBuf {
     kaniko.join("cache/base")
 }
 
-/// Writes manifest and config of `image`, which was found in `store`.
+/// Writes manifest, config and empty layers of `image`, which was found in `store`.
 pub fn put(store: &dyn ImageStore, image: &Image, kaniko: &Path) -> Result<(), StoreError> {
     let name = image.name.as_ref();
     let digest = name.and_then(digest_of).ok_or_else(|| {
@@ -33,7 +39,20 @@ pub fn put(store: &dyn ImageStore, image: &Image, kaniko: &Path) -> Result<(), S
     })?;
     let stored = name.map(|name| store.documents(name)).transpose()?.flatten();
     let documents = stored.map_or_else(|| made(image), Ok)?;
-    save_documents(&documents, &dir(kaniko).join(digest.to_string())).map(drop)
+    let blobs = empty_layers(store, image)?;
+    save_documents(&documents, blobs, &dir(kaniko).join(digest.to_string())).map(drop)
+}
+
+/// The blobs of layers without contents; each once, though an image may have many.
+fn empty_layers<'a>(store: &'a dyn ImageStore, image: &'a Image) -> Result<Vec<OpenBlob<'a>>, StoreError> {
+    let empty = DiffId::new(Digest::of(&EMPTY_TAR));
+    let layers = image.layers.iter().filter(|layer| layer.diff_id == empty);
+    let blobs: BTreeMap<_, _> = layers
+        .filter_map(|layer| Some((layer.blob.as_ref()?, layer)))
+        .filter(|(blob, _)| blob.size <= MAX_EMPTY_BLOB_BYTES)
+        .map(|(blob, layer)| (blob.digest, (blob, layer)))
+        .collect();
+    blobs.into_values().map(|(blob, layer)| Ok((blob, store.open_layer(layer)?))).collect()
 }
 
 /// The digest by which a name names exactly one image.

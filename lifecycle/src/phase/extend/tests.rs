@@ -222,17 +222,21 @@ fn an_extended_image_is_its_new_layers_and_the_same_from_the_cache() {
 }
 
 #[test]
-fn base_images_are_handed_on_without_layers() {
+fn base_images_are_handed_on_without_layers_but_empty_ones() {
     let world = World::new();
+    let content = world.layer(&reference("r.io/run"), &[1; 1024]);
+    world.save_image("r.io/run", |image| image.push_layer(content.clone(), "content"));
     let image = world.image("r.io/run");
     let name = image.name.as_ref().expect("a name").to_string();
     put(&world.store, &image, &world.path("kaniko")).expect("saved");
     let digest = name.rsplit_once('@').expect("a digest").1;
     let dir = world.path("kaniko/cache/base").join(digest);
     assert!(dir.join("blobs/sha256").join(&digest[7..]).is_file(), "the manifest as it was");
-    assert_eq!(files(&dir).len(), 4, "{:?}", files(&dir));
+    assert_eq!(files(&dir).len(), 5, "{:?}", files(&dir));
+    let empty = dir.join("blobs/sha256").join(crate::digest::Digest::of(&[0; 1024]).hex());
+    assert_eq!(fs::read(empty).expect("the empty layer"), [0; 1024]);
     let found = get(&name, &world.path("kaniko")).expect("there");
-    assert_eq!((&found.config, found.layers.len()), (&image.config, 1));
+    assert_eq!((&found.config, found.layers.len()), (&image.config, 2));
     assert!(matches!(get("r.io/run", &world.path("kaniko")), Err(ExtendError::NotExact(_))));
     let other = format!("r.io/run@sha256:{}", "0".repeat(64));
     assert!(matches!(get(&other, &world.path("kaniko")), Err(ExtendError::Base { .. })));

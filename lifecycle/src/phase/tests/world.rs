@@ -69,16 +69,19 @@ impl World {
         let mut image = Image::new(ImageConfig::new("linux", "amd64"));
         image.config.set_env("PATH", "/usr/bin");
         image.config.set_env("BASE", "1");
-        let bytes = [0; 1024];
-        let mut sink = self.store.layer_sink(&name).expect("a sink");
-        sink.write_all(&bytes).expect("writable");
-        let media_type = MediaFamily::Oci.layer(Encoding::Tar);
-        let blob = Descriptor::new(media_type, bytes.len() as u64, Digest::of(&bytes));
-        let origin = sink.commit(&blob).expect("committed");
-        let diff_id = DiffId::new(Digest::of(&bytes));
-        image.push_layer(Layer { diff_id, blob: Some(blob), origin }, "base");
+        image.push_layer(self.layer(&name, &[0; 1024]), "base");
         edit(&mut image);
         self.store.save(&image, &[name]).expect("saved");
+    }
+
+    /// A layer of those bytes for the image of that name.
+    pub fn layer(&self, name: &ImageName, bytes: &[u8]) -> Layer {
+        let mut sink = self.store.layer_sink(name).expect("a sink");
+        sink.write_all(bytes).expect("writable");
+        let media_type = MediaFamily::Oci.layer(Encoding::Tar);
+        let blob = Descriptor::new(media_type, bytes.len() as u64, Digest::of(bytes));
+        let origin = sink.commit(&blob).expect("committed");
+        Layer { diff_id: DiffId::new(Digest::of(bytes)), blob: Some(blob), origin }
     }
 
     /// The image of that name.

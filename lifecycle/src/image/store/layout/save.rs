@@ -51,9 +51,20 @@ pub fn save_above(
     finish(&dir, &documents, &annotations)
 }
 
-/// Writes the documents of an image, and none of its layers, to the directory `path`.
-pub fn save_documents(documents: &Documents, path: &Path) -> Result<Saved, StoreError> {
-    finish(&create(path)?, documents, &JsonObject::default())
+/// A layer's blob as a manifest names it, and its bytes.
+pub type OpenBlob<'a> = (&'a Descriptor, Box<dyn Read + Send + 'a>);
+
+/// Writes the documents of an image, and of its layers only `blobs`, to the directory `path`.
+pub fn save_documents(
+    documents: &Documents,
+    blobs: Vec<OpenBlob<'_>>,
+    path: &Path,
+) -> Result<Saved, StoreError> {
+    let dir = create(path)?;
+    for (blob, bytes) in blobs {
+        copy(bytes, &dir, blob).map_err(|source| failed("write", &blob_path(&dir, blob.digest), source))?;
+    }
+    finish(&dir, documents, &JsonObject::default())
 }
 
 fn create(path: &Path) -> Result<LayoutDir, StoreError> {
