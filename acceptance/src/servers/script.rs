@@ -49,17 +49,27 @@ impl Script {
     ///
     /// When loopback has no free port.
     pub fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with(move |_, line| answer(line))
+    }
+
+    /// The same, for answers that say where the server is: its host comes first.
+    ///
+    /// # Panics
+    ///
+    /// When loopback has no free port.
+    pub fn start_with(answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let host = listener.local_addr().expect("a bound listener has an address").to_string();
         let ended = Arc::new(AtomicBool::new(false));
         let (answer, over) = (Arc::new(answer), ended.clone());
+        let name: Arc<str> = host.as_str().into();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if over.load(Ordering::SeqCst) {
                     return;
                 }
-                let answer = answer.clone();
-                std::thread::spawn(move || serve(&stream, &*answer));
+                let (answer, name) = (answer.clone(), name.clone());
+                std::thread::spawn(move || serve(&stream, &|line| answer(&name, line)));
             }
         });
         Self { host, ended }

@@ -76,3 +76,30 @@ fn who_reads_on_after_a_failure_gets_another_error() {
     let failures = (0..5).filter(|_| reader.read(&mut buffer).is_err()).count();
     assert_eq!(failures, 4, "all reads but the first fail");
 }
+
+/// A registry that wants tokens, whose server is first asked at `/token` and answers there by `first`.
+fn wants_tokens(first: impl Fn() -> Answer + Send + Sync + 'static) -> Script {
+    let posts = AtomicUsize::new(0);
+    Script::start_with(move |host, line| {
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{host}/token\",service=\"s\"\r\n");
+        match line.split(' ').collect::<Vec<_>>().as_slice() {
+            [_, target, _] if target.starts_with("/moved") => Answer::new(200, "", br#"{"token":"abc"}"#),
+            [_, target, _] if target.starts_with("/token") => first(),
+            ["POST", ..] if posts.fetch_add(1, Ordering::SeqCst) > 0 => {
+                Answer::new(202, "Location: /v2/team/app/blobs/uploads/1\r\n", b"")
+            }
+            _ => Answer::new(401, &challenge, b""),
+        }
+    })
+}
+
+#[test]
+fn a_token_server_that_moved_its_path_is_followed_and_to_no_other_host() {
+    let probe = |registry: &Script| uploads(&registry.host, "team/app", Keychain::default()).probe();
+    probe(&wants_tokens(|| Answer::new(302, "Location: /moved?a=b\r\n", b""))).expect("a token");
+    for elsewhere in ["http://127.0.0.1:9/moved", "/token", "ftp://h/"] {
+        let location = format!("Location: {elsewhere}\r\n");
+        let error = probe(&wants_tokens(move || Answer::new(307, &location, b""))).expect_err("no token");
+        assert!(error.to_string().contains("307 Temporary Redirect"), "{error}");
+    }
+}

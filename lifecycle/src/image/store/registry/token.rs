@@ -15,6 +15,8 @@ use super::url;
 use crate::image::store::StoreError;
 
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
+/// A token server that moved its path is followed so often.
+const MAX_REDIRECTS: usize = 3;
 /// What a token is worth when its server does not say, as the specification has it.
 const DEFAULT_LIFE: u64 = 60;
 
@@ -107,7 +109,31 @@ fn ask(agent: &Agent, wanted: &Wanted<'_>, credential: Option<&Credential>) -> R
         target = url::with_parameter(&target, "scope", scope);
     }
     let header = credential.and_then(Credential::basic_header);
-    exchange(agent, &Request::new(Method::GET, target), header.as_deref(), None)
+    follow(agent, target, header.as_deref())
+}
+
+/// Asks, also where the server has moved to. Credentials go to nobody but the one that the registry
+/// named, by the way that it named: another host or scheme is not followed.
+fn follow(agent: &Agent, mut target: String, authorization: Option<&str>) -> Result<Response, StoreError> {
+    let mut hops = 0;
+    loop {
+        let response = exchange(agent, &Request::new(Method::GET, target.clone()), authorization, None)?;
+        let next = response.header("location").and_then(|location| url::join(&target, location));
+        match next {
+            Some(next)
+                if is_redirect(response.status)
+                    && hops < MAX_REDIRECTS
+                    && url::origin(&next) == url::origin(&target) =>
+            {
+                (target, hops) = (next, hops + 1);
+            }
+            _ => return Ok(response),
+        }
+    }
+}
+
+fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
 fn read(response: Response, asked: Instant) -> Result<Token, StoreError> {

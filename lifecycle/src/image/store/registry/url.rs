@@ -9,10 +9,14 @@ pub fn origin(url: &str) -> Option<&str> {
     Some(&url[..url.len() - after.len() + host.len()])
 }
 
-/// `location`, absolute or relative, as seen from `base`. `None` when it is neither.
+/// `location`, absolute or relative, as seen from `base`. `None` when it is neither, and when it is
+/// no http.
 pub fn join(base: &str, location: &str) -> Option<String> {
     if origin(location).is_some() {
         return Some(location.to_owned());
+    }
+    if has_scheme(location) {
+        return None;
     }
     let origin = origin(base)?;
     if let Some(rest) = location.strip_prefix("//") {
@@ -25,6 +29,13 @@ pub fn join(base: &str, location: &str) -> Option<String> {
     let path = base[origin.len()..].split(['?', '#']).next().unwrap_or("");
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     Some(format!("{origin}{folder}/{location}"))
+}
+
+/// Spec: RFC 3986 section 3.1.
+fn has_scheme(url: &str) -> bool {
+    let Some((scheme, _)) = url.split_once(':') else { return false };
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_part)
 }
 
 /// `target` as it may be gone to from `base`: from https never to http. On the same host that becomes
@@ -81,6 +92,9 @@ mod tests {
             assert_eq!(join(base, location).as_deref(), expected);
         }
         assert_eq!(join("nonsense", "/x"), None);
+        for location in ["ftp://h/x", "file:///etc/passwd", "javascript:x", "https:///"] {
+            assert_eq!(join(base, location), None, "{location}");
+        }
     }
 
     #[test]
