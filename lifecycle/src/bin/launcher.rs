@@ -23,6 +23,7 @@ type Variables = BTreeMap<OsString, OsString>;
 
 fn main() -> ExitCode {
     on_panic("launcher", Exit::Launch);
+    cli::signals::obey_as_first_process();
     let mut variables = Variables::new();
     variables.extend(std::env::vars_os());
     // Standard output belongs to the process.

@@ -19,6 +19,7 @@ mod progress;
 mod reason;
 mod registries;
 pub mod setup;
+pub mod signals;
 pub mod stores;
 mod telemetry;
 mod timing;
@@ -44,6 +45,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Runs `phase` with what this process was given, and returns its exit code.
 pub fn main(phase: Phase, run: fn(&Inputs, &Log) -> Result<(), Failure>) -> ExitCode {
     exit::on_panic(phase.name(), phase.into());
+    signals::obey_as_first_process();
     let variables: Variables = std::env::vars_os().collect();
     let mut log = first_log(phase, &variables);
     let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>();
