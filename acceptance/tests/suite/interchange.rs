@@ -1,7 +1,10 @@
 //! Builds that the reference implementation began and our phases go on with: its volume cache, its
-//! cache image, its app image, its `analyzed.toml`, `group.toml` and `plan.toml`.
+//! cache image, its app image, its `analyzed.toml`, `group.toml` and `plan.toml`; in [`extended`] what its
+//! phases leave of extensions.
 //!
 //! See `fixtures/golden/interchange`. The other way round needs its binaries and was done by hand.
+
+mod extended;
 
 use std::fs;
 
