@@ -176,6 +176,13 @@ impl Permitted {
         !self.instructions().is_empty()
     }
 
+    /// Returns its first instruction that has to do with files, which takes root's rights.
+    pub fn first_of_files(&self) -> Option<&Instruction> {
+        let has_files =
+            |kind: &Kind| matches!(kind, Kind::Add(_) | Kind::Copy(_) | Kind::Run(_) | Kind::Workdir(_));
+        self.instructions().iter().find(|instruction| has_files(&instruction.kind))
+    }
+
     /// Fails if it does more than to switch the base: extensions before Buildpack API 0.10 may not.
     ///
     /// # Errors

@@ -97,6 +97,11 @@ impl PathError {
         matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 
+    /// Returns the path below the root, without a leading `/`.
+    pub fn relative_path(&self) -> PathBuf {
+        self.path.strip_prefix("/").unwrap_or(&self.path).to_owned()
+    }
+
     /// Tells whether the path may not be written, be it by a [`Guard`] or by its file system.
     pub fn is_read_only(&self) -> bool {
         self.source.raw_os_error() == Some(Errno::ROFS.raw_os_error())

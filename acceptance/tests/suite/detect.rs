@@ -217,6 +217,15 @@ fn the_plan_of_extending_is_written_beside_what_extensions_made() {
 }
 
 #[test]
+fn the_plan_of_an_earlier_build_does_not_stay() {
+    let sandbox = sandbox(&[("a", "")], &[&["a"]]);
+    sandbox.write("layers/generated/extend-plan.json", "{}");
+    detect(&sandbox).ok();
+    assert!(!sandbox.path("layers/generated/extend-plan.json").exists());
+    detect(&sandbox).ok();
+}
+
+#[test]
 fn a_policy_refuses_what_extensions_would_do() {
     let sandbox = sandbox(&[("a", "")], &[&["a"]]);
     with_everything(&sandbox);

@@ -61,7 +61,7 @@ pub enum CopyError {
 
 impl From<PathError> for CopyError {
     fn from(error: PathError) -> Self {
-        if error.is_read_only() { Self::Outside(error.path) } else { Self::Path(error) }
+        if error.is_read_only() { Self::Outside(error.relative_path()) } else { Self::Path(error) }
     }
 }
 

@@ -37,7 +37,7 @@ pub enum OperationError {
 
 impl From<PathError> for OperationError {
     fn from(error: PathError) -> Self {
-        if error.is_read_only() { Self::Outside(error.path) } else { Self::Path(error) }
+        if error.is_read_only() { Self::Outside(error.relative_path()) } else { Self::Path(error) }
     }
 }
 

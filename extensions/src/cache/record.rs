@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::layer::Compression;
 
 /// The layout of a record. One of another is a miss.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What a step did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct Footprint {
     pub overwrites: BTreeMap<String, Option<String>>,
     /// The paths that it deletes.
     pub whiteouts: BTreeSet<String>,
+    /// The directories that were there before and whose modes and owners it has, besides those above a
+    /// path of these three sets: a layer names every directory on the way to its entries.
+    pub dirs: BTreeSet<String>,
 }
 
 impl Record {

@@ -41,6 +41,9 @@ pub enum CacheError {
     /// Its directory belongs to someone else, or others may write to it.
     #[error("step cache `{}` is not ours alone", .0.display())]
     NotOurs(PathBuf),
+    /// Its directory was made by someone else, who keeps it to themselves.
+    #[error("step cache `{}` was made by another user, and is closed to this one", .0.display())]
+    Closed(PathBuf),
     /// A file operation failed.
     #[error("failed to {0}")]
     Path(#[from] PathError),
@@ -251,6 +254,7 @@ pub(super) fn own_dir(above: &OwnedFd, name: &Path, path: &Path) -> Result<Owned
     let dir = match openat(above, name, flags, Mode::empty()) {
         Ok(dir) => dir,
         Err(Errno::LOOP | Errno::NOTDIR) => return Err(CacheError::NotOurs(path.to_owned())),
+        Err(Errno::ACCESS) => return Err(CacheError::Closed(path.to_owned())),
         Err(error) => return Err(at("open directory", path)(error).into()),
     };
     if is_ours(&dir) { Ok(dir) } else { Err(CacheError::NotOurs(path.to_owned())) }

@@ -237,3 +237,22 @@ proptest! {
         prop_assert_eq!(cache.find(&key("a")).is_some(), changed == good);
     }
 }
+
+#[test]
+fn a_cache_that_somebody_keeps_to_themselves_is_closed() {
+    let temp = tempfile::tempdir().expect("temp dir");
+    drop(open(&temp));
+    let path = temp.path().join("steps");
+    fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("chmod");
+    let opened = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // Of this thread alone, and only as far as files go.
+            nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+            Cache::open(&path, TTL)
+        });
+        thread.join().expect("no panic")
+    });
+    assert!(matches!(&opened, Err(CacheError::Closed(closed)) if *closed == path), "{opened:?}");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("chmod");
+}

@@ -53,6 +53,8 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
         let generated = generate::generate(inputs, &around, &analyzed, &detected, log)?;
         (analyzed, detected.plan) = (generated.analyzed, generated.plan);
         setup::write(inputs, inputs::ANALYZED, Analyzed::NAME, &analyzed.to_toml())?;
+    } else {
+        generate::forget(inputs)?;
     }
     let Detected { group, plan } = detected;
     detect::write(inputs, &group, &plan)?;

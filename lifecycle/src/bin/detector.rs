@@ -23,6 +23,7 @@ fn run(inputs: &Inputs, log: &Log) -> Result<(), Failure> {
     let around = Around::new(inputs, analyzed.target(), log)?;
     let detected = detect::detect(inputs, &around, log)?;
     if detected.group.group_extensions.is_empty() {
+        generate::forget(inputs)?;
         return detect::write(inputs, &detected.group, &detected.plan);
     }
     let generated = generate::generate(inputs, &around, &analyzed, &detected, log)?;

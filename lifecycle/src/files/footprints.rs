@@ -54,6 +54,9 @@ pub struct Footprint {
     /// The paths that they delete, each with everything below it.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub whiteouts: BTreeSet<String>,
+    /// The directories whose modes and owners they have, besides those above a path of these three sets.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub dirs: BTreeSet<String>,
 }
 
 /// One layer, as [`FILE`] has it.
@@ -69,12 +72,14 @@ struct Effect {
     /// With digests of what was there, where the extender knows them. It may not have been the base's.
     overwrites: BTreeMap<String, Option<String>>,
     whiteouts: BTreeSet<String>,
+    #[serde(default)]
+    dirs: BTreeSet<String>,
 }
 
 impl From<LayerFootprint> for Footprint {
     fn from(LayerFootprint { extension, footprint }: LayerFootprint) -> Self {
-        let Effect { added, overwrites, whiteouts } = footprint;
-        Self { extension, added, overwrites: overwrites.into_keys().collect(), whiteouts }
+        let Effect { added, overwrites, whiteouts, dirs } = footprint;
+        Self { extension, added, overwrites: overwrites.into_keys().collect(), whiteouts, dirs }
     }
 }
 
@@ -82,6 +87,12 @@ impl Footprint {
     /// The paths at which it hides files of the base.
     pub fn shadowed(&self) -> impl Iterator<Item = &str> {
         self.overwrites.union(&self.whiteouts).map(String::as_str)
+    }
+
+    /// The directories whose own modes and owners it hides.
+    pub fn directories(&self) -> impl Iterator<Item = &str> {
+        let dirs = self.dirs.iter().map(String::as_str);
+        dirs.chain(self.shadowed().chain(self.dirs.iter().map(String::as_str)).flat_map(above))
     }
 }
 
@@ -98,6 +109,7 @@ impl Footprints {
                     known.added += layer.added;
                     known.overwrites.extend(layer.overwrites);
                     known.whiteouts.extend(layer.whiteouts);
+                    known.dirs.extend(layer.dirs);
                 }
             }
         }
@@ -132,7 +144,7 @@ impl Footprints {
     }
 
     fn sets(&mut self) -> impl Iterator<Item = &mut BTreeSet<String>> {
-        self.extensions.iter_mut().flat_map(|one| [&mut one.overwrites, &mut one.whiteouts])
+        self.extensions.iter_mut().flat_map(|one| [&mut one.overwrites, &mut one.whiteouts, &mut one.dirs])
     }
 
     /// Reads the label's value. Fails when it is not what [`Self::to_label`] writes.
@@ -150,11 +162,24 @@ impl Footprints {
         self.extensions.iter().flat_map(Footprint::shadowed).collect()
     }
 
-    /// The extensions that hide the file at `path`.
+    /// All directories whose own mode and owner in the base are hidden.
+    pub fn directories(&self) -> BTreeSet<&str> {
+        self.extensions.iter().flat_map(Footprint::directories).collect()
+    }
+
+    /// The extensions that hide the file at `path`, or the directory itself if `/.` follows its path.
     pub fn extensions_at(&self, path: &str) -> Vec<&str> {
-        let hides = |one: &&Footprint| one.overwrites.contains(path) || one.whiteouts.contains(path);
+        let hides = |one: &&Footprint| match path.strip_suffix("/.") {
+            Some(dir) => one.directories().any(|hidden| hidden == dir),
+            None => one.overwrites.contains(path) || one.whiteouts.contains(path),
+        };
         self.extensions.iter().filter(hides).map(|one| one.extension.as_str()).collect()
     }
+}
+
+/// The directories above a path, but not the root.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
 /// Whether a path is the file's very name: bytes that are not UTF-8 were replaced by this character.
@@ -175,7 +200,7 @@ mod tests {
     fn footprint(extension: &str, overwrites: &[&str], whiteouts: &[&str]) -> Footprint {
         let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
         let (overwrites, whiteouts) = (set(overwrites), set(whiteouts));
-        Footprint { extension: extension.to_owned(), added: 1, overwrites, whiteouts }
+        Footprint { extension: extension.to_owned(), added: 1, overwrites, whiteouts, ..Footprint::default() }
     }
 
     #[test]
@@ -189,6 +214,17 @@ mod tests {
         assert_eq!(all.shadowed().into_iter().collect::<Vec<_>>(), ["x", "y", "z"]);
         assert_eq!((all.extensions_at("x"), all.extensions_at("y")), (vec!["a", "b"], vec!["b"]));
         assert_eq!((all.extensions_at("none"), all.truncated), (vec![], 0));
+    }
+
+    #[test]
+    fn directories_above_a_path_are_understood() {
+        let mut one = footprint("a", &["etc/x/y"], &["z"]);
+        one.dirs.insert("usr/lib".to_owned());
+        let all = Footprints::new([one, footprint("b", &["usr/bin/x"], &[])]);
+        let dirs: Vec<&str> = all.directories().into_iter().collect();
+        assert_eq!(dirs, ["etc", "etc/x", "usr", "usr/bin", "usr/lib"]);
+        assert_eq!((all.extensions_at("usr/."), all.extensions_at("etc/.")), (vec!["a", "b"], vec!["a"]));
+        assert_eq!(Footprints::parse(&all.to_label()).expect("our own"), all);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Layers are put below a view one by one, so that reading ends where every path is decided. A path
-//! stands for what is below it, too. Links are not followed.
+//! stands for what is below it, too; with `/.` behind it, for a directory itself alone. Links are not
+//! followed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -23,6 +24,8 @@ const MAX_BYTES: u64 = 64 << 30;
 /// How many hard links may lead to each other.
 const MAX_LINKS: usize = 8;
 const WHITEOUT: &[u8] = b".wh.";
+/// Behind a directory's path, what stands for it without what is in it.
+pub const ITSELF: &[u8] = b"/.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// What a file is: a hash of its type, mode, owner, extended attributes and contents, not of its times.
@@ -105,6 +108,13 @@ impl Scan {
         }
         if entry.flag != b'5' && concerns(wanted, &path) {
             self.covered.insert(path.clone());
+        }
+        if entry.flag == b'5' {
+            let itself = [path.as_slice(), ITSELF].concat();
+            if wanted.contains(&itself) {
+                self.covered.insert(itself.clone());
+                self.files.insert(itself, state(entry, &mut io::empty())?);
+            }
         }
         if !is_within(wanted, &path) && !targets.contains(&path) {
             return Ok(());

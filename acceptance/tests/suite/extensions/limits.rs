@@ -84,6 +84,43 @@ fn who_is_not_root_is_told_which_instruction_needs_it() {
 }
 
 #[test]
+fn who_is_not_root_is_refused_the_build_image_before_anything_is_done() {
+    let sandbox = Sandbox::new();
+    let outcome = |lines: &str| {
+        sandbox.write(
+            "layers/group.toml",
+            "[[group-extensions]]\nid = \"e\"\nversion = \"1\"\napi = \"0.10\"\n",
+        );
+        sandbox.write("layers/plan.toml", "");
+        sandbox.write("layers/analyzed.toml", "");
+        let text = format!("ARG base_image\nFROM ${{base_image}}\n{lines}\n");
+        sandbox.write("layers/generated/e/build.Dockerfile", &text);
+        sandbox.run("extender", [] as [&str; 0]).expect_code(102)
+    };
+    outcome("USER root\nRUN true").says(
+        "`RUN true` on line 4 of build.Dockerfile of extension e takes root's rights, which this process does not have",
+    );
+    // What changes no file takes none; there is no base image to begin with.
+    outcome("ENV A=b").says("build image not found in analyzed metadata");
+}
+
+#[test]
+fn a_cache_that_root_made_is_closed_to_others_who_go_on_without() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::plain());
+    let cell = cell(&sandbox, &registry, Flow::Phases, "run", "USER root\nRUN true\nUSER 1000");
+    cell.build().ok();
+    let run = ["/cnb/lifecycle/extender", "-kind", "run"];
+    let told = "Going on without the steps of earlier builds, and keeping none: \
+        step cache `/kaniko/cache/cnb-extend/v1` was made by another user, and is closed to this one";
+    let refused = cell.container().as_cnb_user().run(&cell.image, &run).expect_code(102);
+    refused.says(told).says("RUN true on line 4 has to be carried out: that takes root's rights");
+    // Nothing else changes its owner.
+    let path = sandbox.path("layers/generated/test_lines/run.Dockerfile");
+    std::fs::write(path, "ARG base_image\nFROM ${base_image}\nENV A=b\n").expect("the sandbox is ours");
+    cell.container().as_cnb_user().run(&cell.image, &run).ok().says(told);
+}
+
+#[test]
 fn older_platforms_have_the_older_places() {
     for (api, kind) in [("0.10", "build"), ("0.12", "build"), ("0.12", "run")] {
         let mut sandbox = Sandbox::new();

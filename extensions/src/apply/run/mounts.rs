@@ -63,7 +63,7 @@ pub enum MountError {
 
 impl From<PathError> for MountError {
     fn from(error: PathError) -> Self {
-        if error.is_read_only() { Self::Outside(error.path) } else { Self::Path(error) }
+        if error.is_read_only() { Self::Outside(error.relative_path()) } else { Self::Path(error) }
     }
 }
 

@@ -483,3 +483,15 @@ fn a_context_that_changes_meanwhile_is_an_error() {
     let error = copier.copy(&selected.name, &selected.entries, &mut source).expect_err("an error");
     assert!(error.to_string().contains("changed while it was copied"), "{error}");
 }
+
+#[test]
+fn paths_in_messages_begin_with_one_slash() {
+    use crate::root::at;
+    let error = || at("write", Path::new("/opt/x"))(rustix::io::Errno::ROFS);
+    let texts = [
+        CopyError::from(error()).to_string(),
+        OperationError::from(error()).to_string(),
+        MountError::from(error()).to_string(),
+    ];
+    assert!(texts.iter().all(|text| text.contains("`/opt/x` is not a part of the image")), "{texts:?}");
+}

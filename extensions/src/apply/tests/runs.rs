@@ -52,7 +52,22 @@ fn what_a_layer_hides_is_its_footprint() {
     let paths: Vec<&str> = footprint.overwrites.keys().map(String::as_str).collect();
     assert_eq!(paths, ["etc/group", "etc/passwd"], "a directory in the place of a file, but no changed one");
     assert_eq!(footprint.whiteouts.iter().collect::<Vec<_>>(), ["bin/awk"]);
-    assert_eq!(footprint.added, 1);
+    assert_eq!((footprint.added, footprint.dirs.len()), (1, 0), "directories above others are understood");
+}
+
+#[test]
+fn directories_that_a_layer_names_are_in_its_footprint() {
+    let Some(scene) = scene("directories_that_a_layer_names_are_in_its_footprint") else { return };
+    for dir in ["usr/lib/a", "usr/lib/b", "opt/x", "var/tmp"] {
+        fs::create_dir_all(scene.path("root").join(dir)).expect("mkdir");
+    }
+    let lines = "RUN mkdir -p /usr/lib/a/new/er; chmod 711 /opt; chown 5 /usr/lib/b; touch /top; echo >> /etc/group\n\
+        COPY file /opt/x/new/\nWORKDIR /var/tmp/w\nRUN rmdir /var/tmp/w";
+    scene.write("context/file", "");
+    let done = scene.apply(lines).expect("apply");
+    let dirs = |step: usize| done.steps[step].footprint.dirs.iter().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(dirs(0), ["opt", "usr/lib/a", "usr/lib/b"]);
+    assert_eq!((dirs(1), dirs(2), dirs(3)), (vec!["opt/x"], vec!["var/tmp"], vec![]));
 }
 
 #[test]

@@ -37,6 +37,10 @@ const STEPS: &str = "cnb-extend";
 /// Their layout.
 const VERSION: &str = "v1";
 
+/// What to do about rights that are missing.
+const AS_ROOT: &str =
+    "Run this phase as root in a container, as platforms do where extensions have instructions.";
+
 /// The variables that reach RUN and ADD without being declared.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
@@ -201,7 +205,8 @@ impl ExtendInputs {
     fn open_cache(&self, dir: &Path, log: &Log) -> Option<Cache> {
         let above = dir.join(STEPS);
         let path = above.join(VERSION);
-        let made = std::fs::create_dir_all(&above).map_err(|error| error.to_string());
+        let made = std::fs::create_dir_all(&above);
+        let made = made.map_err(|error| format!("make `{}`: {error}", above.display()));
         let is_link = || above.symlink_metadata().is_ok_and(|found| found.is_symlink());
         let opened = made.and_then(|()| match Cache::open(&path, self.ttl) {
             Err(CacheError::NotOurs(_)) if !is_link() && std::fs::remove_dir_all(&path).is_ok() => {
@@ -210,7 +215,10 @@ impl ExtendInputs {
             }
             opened => opened.map_err(|error| chain(&error)),
         });
-        opened.map_err(|why| log.warn(format!("Steps of extensions are not kept: {why}"))).ok()
+        let go_on = |why| {
+            log.warn(format!("Going on without the steps of earlier builds, and keeping none: {why}"));
+        };
+        opened.map_err(go_on).ok()
     }
 }
 
@@ -232,10 +240,31 @@ pub fn build_here(
     if dockerfiles.is_empty() {
         return Ok(None);
     }
+    may_build(&dockerfiles)?;
     let name = analyzed.build_image.as_ref().map(|image| image.reference.as_str()).unwrap_or_default();
     let base = get_base(name, "build")?;
     let extended = extending.apply(&dockerfiles, Target::Build, (&base, name), &here(&host()?), log)?;
     Ok(Some(extended.image.config.env()))
+}
+
+/// Fails if this process has not the rights that extending the build image takes. Other than the run
+/// image it is itself what is wanted, so all its instructions are carried out, or applied from a cache.
+pub fn may_build(dockerfiles: &[Dockerfile]) -> Result<(), Failure> {
+    if privileges::is_root() {
+        return Ok(());
+    }
+    let first = |dockerfile: &Dockerfile| {
+        let instruction = dockerfile.permitted.first_of_files()?;
+        let (text, line) = (&instruction.original, instruction.span.line);
+        Some(format!("`{text}` on line {line} of build.Dockerfile of extension {}", dockerfile.extension))
+    };
+    match dockerfiles.iter().find_map(first) {
+        None => Ok(()),
+        Some(first) => {
+            let error = format!("{first} takes root's rights, which this process does not have");
+            Err(Failure::new(Exit::Extend, "extend the build image", error).hint(AS_ROOT))
+        }
+    }
 }
 
 /// Extends the run image that this process was started in.
@@ -304,9 +333,7 @@ fn failure(error: ExtendError) -> Failure {
     let is_root = matches!(error, ExtendError::RootUser { .. });
     let failure = Failure::new(Exit::Extend, "extend", error);
     match (is_not_ready, is_root) {
-        (true, _) => failure.hint(
-            "Run this phase as root in a container, as platforms do where extensions have instructions.",
-        ),
+        (true, _) => failure.hint(AS_ROOT),
         (_, true) => {
             failure.hint("End run.Dockerfile with USER ${user_id}:${group_id}, both declared by ARG.")
         }

@@ -1,5 +1,7 @@
 //! What generating is told.
 
+use std::io::ErrorKind;
+
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::phases::around::Around;
 use crate::cli::values::{InputError, Inputs};
@@ -52,6 +54,17 @@ pub fn generate(
     let text = serde_json::to_string_pretty(&generated.extend_plan).expect("every map has text keys");
     files::write("extend plan", &generate.generated_dir.join(EXTEND_PLAN), &(text + "\n")).map_err(failed)?;
     Ok(generated)
+}
+
+/// Removes what an earlier build wrote: no extension has to do with this one.
+pub fn forget(inputs: &Inputs) -> Result<(), Failure> {
+    let path = inputs.path_of(inputs::GENERATED).join(EXTEND_PLAN);
+    match std::fs::remove_file(&path) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(Failure::new(Exit::Generate, format!("remove the old `{}`", path.display()), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn failure(inputs: &Inputs, error: GenerateError) -> Failure {

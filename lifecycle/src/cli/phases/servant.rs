@@ -228,6 +228,7 @@ fn extend_build(
     if dockerfiles.is_empty() {
         return Ok(None);
     }
+    extend::may_build(&dockerfiles)?;
     let named = named_build_image(inputs, log)?;
     if named.is_none() {
         log.debug("CNB_BUILD_IMAGE does not name the build image, so steps of its extensions are not kept");

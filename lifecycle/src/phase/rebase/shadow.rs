@@ -22,7 +22,7 @@ use crate::image::rebase::Rebased;
 use crate::image::store::ImageStore;
 use crate::image::{Image, Layer};
 use crate::layers::decode::decompress;
-use crate::layers::find::{Scan, View, scan};
+use crate::layers::find::{ITSELF, Scan, View, scan};
 use crate::log::chain;
 
 /// So many paths are named.
@@ -64,7 +64,8 @@ pub fn check(store: &dyn ImageStore, app: &Image, base: &Image, rebased: &mut Re
     if !was_compared {
         found.push(unknown("an earlier rebase did not compare them".to_owned()));
     }
-    let wanted: Paths = footprints.shadowed().into_iter().map(|path| path.as_bytes().to_vec()).collect();
+    let mut wanted: Paths = footprints.shadowed().into_iter().map(|path| path.as_bytes().to_vec()).collect();
+    wanted.extend(footprints.directories().into_iter().map(|dir| [dir.as_bytes(), ITSELF].concat()));
     match changed(store, old, &base.layers, &wanted) {
         Ok(changed) => {
             footprints.stale.extend(changed.iter().map(|path| String::from_utf8_lossy(path).into_owned()));
@@ -84,7 +85,10 @@ pub fn check(store: &dyn ImageStore, app: &Image, base: &Image, rebased: &mut Re
 fn tell(footprints: &Footprints) -> String {
     let name = |path: &String| {
         let extensions = footprints.extensions_at(path).join("`, `");
-        format!("`/{path}` (extension `{extensions}`)")
+        match path.strip_suffix("/.") {
+            Some(dir) => format!("mode or owner of `/{dir}` (extension `{extensions}`)"),
+            None => format!("`/{path}` (extension `{extensions}`)"),
+        }
     };
     let mut named: Vec<String> = footprints.stale.iter().take(MAX_NAMED).map(name).collect();
     let more = footprints.stale.len().saturating_sub(MAX_NAMED);

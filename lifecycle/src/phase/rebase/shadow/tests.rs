@@ -48,10 +48,18 @@ impl ImageStore for World {
     }
 }
 
+/// What ends in a slash is a directory, whose text is its mode.
 fn tar(files: Files) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, text) in files {
         let mut header = tar::Header::new_gnu();
+        if name.ends_with('/') {
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(0);
+            header.set_mode(u32::from_str_radix(text, 8).expect("a mode"));
+            tar.append_data(&mut header, name, io::empty()).expect("memory takes any bytes");
+            continue;
+        }
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
         tar.append_data(&mut header, name, text.as_bytes()).expect("memory takes any bytes");
@@ -98,8 +106,8 @@ impl World {
     /// An app on `base` with one extension's layer of these footprints.
     fn app(&self, base: &Image, overwrites: &[&str], whiteouts: &[&str]) {
         let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-        let (overwrites, whiteouts) = (set(overwrites), set(whiteouts));
-        let layer = Footprint { extension: "ext".to_owned(), added: 0, overwrites, whiteouts };
+        let (overwrites, whiteouts, dirs) = (set(overwrites), set(whiteouts), set(&["opt/own"]));
+        let layer = Footprint { extension: "ext".to_owned(), added: 0, overwrites, whiteouts, dirs };
         let footprints = Footprints { base: chain_id(base.config.diff_ids()), ..Footprints::new([layer]) };
         self.app_saying(base, Some(&footprints.to_label()));
     }
@@ -234,6 +242,23 @@ fn a_deleted_directory_is_compared_as_a_whole() {
     world.warned("");
     world.run(&[NEW]);
     world.warned("`/usr/share/a` (extension `ext`)");
+}
+
+#[test]
+fn directories_on_the_way_are_compared_by_themselves() {
+    const OLD: Files =
+        &[("etc/", "755"), ("etc/a", "1"), ("etc/b", "1"), ("opt/own/", "755"), ("opt/own/x", "1")];
+    let world = World::new();
+    world.app(&world.run(&[OLD]), &["etc/a"], &[]);
+    world.run(&[OLD, &[("etc/", "755"), ("etc/b", "2"), ("opt/own/x", "2")]]);
+    world.warned("");
+    world.run(&[OLD, &[("etc/", "700")]]);
+    world.warned("mode or owner of `/etc` (extension `ext`)");
+    world.app(&world.run(&[OLD]), &[], &[]);
+    world.run(&[OLD, &[("opt/own/", "711")]]);
+    world.warned("at 1 path(s) that extensions replaced or removed");
+    world.run(&[OLD, &[("opt/.wh.own", "")]]);
+    world.warned("mode or owner of `/opt/own` (extension `ext`)");
 }
 
 #[test]
