@@ -7,6 +7,7 @@ mod recorded;
 mod run;
 mod scope;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{
@@ -154,7 +155,13 @@ pub enum ValueError {
         /// The value.
         value: String,
     },
+    /// What was expanded so far is more than any image needs.
+    #[error("the words of the Dockerfile are longer than {MAX_BYTES} bytes together once they are expanded")]
+    TooLong,
 }
+
+/// The most bytes of all words of a Dockerfile once they are expanded. A process gets 2 MiB of environment.
+const MAX_BYTES: usize = 32 << 20;
 
 /// The state between two instructions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +175,8 @@ pub struct BuildState {
     /// Whether USER or WORKDIR depends on `build_id`.
     volatile_place: bool,
     cmd_set: bool,
+    /// The bytes of all words that were expanded.
+    expanded: Cell<usize>,
 }
 
 impl BuildState {
@@ -181,6 +190,7 @@ impl BuildState {
             volatile: BTreeSet::new(),
             volatile_place: false,
             cmd_set: false,
+            expanded: Cell::new(0),
             config,
             scope,
         }
@@ -242,7 +252,14 @@ impl BuildState {
         let lookup = |name: &str| self.variables.get(name).cloned();
         let expansion = expand::word(word, self.scope.escape(), &lookup)?;
         *volatile |= !expansion.used.is_disjoint(&self.volatile);
+        self.count(&expansion.text)?;
         Ok(expansion.text)
+    }
+
+    /// Counts what was expanded: a few short lines can ask for any amount of memory.
+    fn count(&self, text: &str) -> Result<(), ValueError> {
+        self.expanded.set(self.expanded.get().saturating_add(text.len()));
+        if self.expanded.get() > MAX_BYTES { Err(ValueError::TooLong) } else { Ok(()) }
     }
 
     fn option(&self, word: Option<&String>, volatile: &mut bool) -> Result<Option<String>, ValueError> {

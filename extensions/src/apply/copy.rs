@@ -153,6 +153,8 @@ pub(super) struct Copier<'r> {
     inodes: HashMap<(u64, u64), PathBuf>,
     /// Directories with the times that they get in the end.
     dirs: Vec<(PathBuf, (i64, u32))>,
+    /// How many files of the source come before the entry at hand.
+    files: usize,
 }
 
 impl<'r> Copier<'r> {
@@ -166,6 +168,7 @@ impl<'r> Copier<'r> {
             written: Written::default(),
             inodes: HashMap::new(),
             dirs: Vec::new(),
+            files: 0,
         }
     }
 
@@ -192,16 +195,15 @@ impl<'r> Copier<'r> {
             return Ok(());
         };
         self.inodes.clear();
+        self.files = 0;
         if first.kind == EntryKind::Directory {
             let top = self.make_dir(Path::new(self.destination))?;
-            let mut number = 0;
             for entry in &entries[1..] {
-                self.below(&top, entry, number, source)?;
-                number += usize::from(matches!(entry.kind, EntryKind::File { .. }));
+                self.below(&top, entry, source)?;
             }
         } else {
             let place = self.file_place(name)?;
-            self.entry(&place, first, 0, source)?;
+            self.entry(&place, first, source)?;
         }
         let dirs = std::mem::take(&mut self.dirs);
         for (path, mtime) in dirs.iter().rev() {
@@ -248,13 +250,7 @@ impl<'r> Copier<'r> {
     }
 
     /// Copies an entry below a copied directory.
-    fn below(
-        &mut self,
-        top: &Path,
-        entry: &Entry,
-        number: usize,
-        source: &mut Source<'_>,
-    ) -> Result<(), CopyError> {
+    fn below(&mut self, top: &Path, entry: &Entry, source: &mut Source<'_>) -> Result<(), CopyError> {
         let path = top.join(&entry.path);
         self.guard().check(&path)?;
         let (above, name) = (path.parent().unwrap_or(top), path.file_name().unwrap_or_default());
@@ -264,7 +260,7 @@ impl<'r> Copier<'r> {
         if entry.kind == EntryKind::Directory {
             return self.directory(&place, entry);
         }
-        self.entry(&place, entry, number, source)
+        self.entry(&place, entry, source)
     }
 
     fn directory(&mut self, place: &Place, entry: &Entry) -> Result<(), CopyError> {
@@ -284,20 +280,17 @@ impl<'r> Copier<'r> {
     }
 
     /// Copies what is no directory. Links are replaced, not followed.
-    fn entry(
-        &mut self,
-        place: &Place,
-        entry: &Entry,
-        number: usize,
-        source: &mut Source<'_>,
-    ) -> Result<(), CopyError> {
+    fn entry(&mut self, place: &Place, entry: &Entry, source: &mut Source<'_>) -> Result<(), CopyError> {
         let path = place.path();
         let existing = stat_of(place)?;
         if let Some(stat) = &existing {
             self.clear(place, &path, kind_of(stat))?;
         }
         match &entry.kind {
-            EntryKind::File { .. } => self.file(place, entry, number, source)?,
+            EntryKind::File { .. } => {
+                self.file(place, entry, source)?;
+                self.files += 1;
+            }
             EntryKind::Symlink { target } => {
                 place.make_link(target, &self.attributes(entry, &Xattrs::new()))?;
             }
@@ -308,19 +301,13 @@ impl<'r> Copier<'r> {
     }
 
     /// Copies a file, or links to the copy of the same one.
-    fn file(
-        &mut self,
-        place: &Place,
-        entry: &Entry,
-        number: usize,
-        source: &mut Source<'_>,
-    ) -> Result<(), CopyError> {
+    fn file(&mut self, place: &Place, entry: &Entry, source: &mut Source<'_>) -> Result<(), CopyError> {
         let path = place.path();
         if let Some(first) = self.inodes.get(&entry.inode).filter(|_| entry.links > 1) {
             let first = self.root.place(first)?.ok_or_else(|| CopyError::Outside(first.clone()))?;
             return Ok(place.make_hard_link(&first)?);
         }
-        let mut opened = source.open(entry, number)?;
+        let mut opened = source.open(entry, self.files)?;
         let found = std::mem::take(&mut opened.xattrs);
         opened.xattrs.clone_from(&found);
         place.make_file(&self.attributes(entry, &found), |to| opened.copy_to(to, &path))?;

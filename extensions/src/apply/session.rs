@@ -395,7 +395,8 @@ impl<'s> Session<'s> {
             below: Path::new(""),
             guard: Guard::new(&ignore),
             owner: None,
-            limits: Limits::default(),
+            // It was ours to store: what a step could make can be made again.
+            limits: Limits::NONE,
         };
         for Pending { instruction, blob, compression, mtimes, .. } in pending {
             (self.settings.log)(Event::Replaying(&instruction));

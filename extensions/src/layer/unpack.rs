@@ -28,6 +28,11 @@ pub struct Limits {
     pub bytes: u64,
 }
 
+impl Limits {
+    /// Whatever there is.
+    pub const NONE: Self = Self { entries: u64::MAX, bytes: u64::MAX };
+}
+
 impl Default for Limits {
     /// A million entries, 64 GiB.
     fn default() -> Self {

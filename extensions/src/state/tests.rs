@@ -335,3 +335,14 @@ fn variables_that_double_with_each_line_end_in_an_error() {
     let error = fails(&format!("FROM a\nENV x=0123456789\n{doubling}"));
     assert!(matches!(error.error, ValueError::Expand(ExpandError::Limit { .. })));
 }
+
+#[test]
+fn a_few_lines_cannot_ask_for_any_amount_of_memory() {
+    let line = |(from, to): (&str, &str)| format!("ENV {to}={}\n", format!("${from}").repeat(16));
+    let lines: String = ["ab", "bc", "cd", "de"].iter().map(|pair| line(pair.split_at(1))).collect();
+    // A megabyte each, in one line.
+    let pairs: Vec<String> = (0..1000).map(|number| format!("x{number}=$e")).collect();
+    let text = format!("FROM a\nENV a=0123456789abcdef\n{lines}ENV {}\n", pairs.join(" "));
+    let error = fails(&text);
+    assert!(matches!(error.error, ValueError::TooLong), "{error}");
+}

@@ -57,6 +57,14 @@ pub enum Servant {
     Creator,
 }
 
+/// An image to be extended.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    target: Target,
+    analyzed: &'a Analyzed,
+    group: &'a Group,
+}
+
 /// What is to be done.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
@@ -115,30 +123,24 @@ impl Servant {
             return Ok(None);
         }
         log.phase("EXTENDING");
-        let env = self.extend(inputs, Target::Build, analyzed, group, log)?;
+        let job = |target| Job { target, analyzed, group };
+        let env = self.extend(inputs, job(Target::Build), log)?;
         let extends_run = analyzed.run_image.as_ref().is_some_and(|image| image.extend);
         if extends_run && inputs.api.extends_run_image() {
-            self.extend(inputs, Target::Run, analyzed, group, log)?;
+            self.extend(inputs, job(Target::Run), log)?;
         }
         Ok(env)
     }
 
-    /// Extends the image for which `target` stands. Returns the environment that a build image is left
+    /// Extends an image. Returns the environment that a build image is left
     /// with, if extensions have to do with it.
-    fn extend(
-        &mut self,
-        inputs: &Inputs,
-        target: Target,
-        analyzed: &Analyzed,
-        group: &Group,
-        log: &Log,
-    ) -> Result<Option<Vec<String>>, Failure> {
+    fn extend(&mut self, inputs: &Inputs, job: Job<'_>, log: &Log) -> Result<Option<Vec<String>>, Failure> {
         let socket = match self {
-            Self::Creator => return serve(inputs, target, analyzed, group, log),
+            Self::Creator => return serve(inputs, job, log),
             Self::Process { socket, .. } => socket,
         };
-        let run = target == Target::Run;
-        let request = Request { run, analyzed: analyzed.to_toml(), group: group.to_toml() };
+        let run = job.target == Target::Run;
+        let request = Request { run, analyzed: job.analyzed.to_toml(), group: job.group.to_toml() };
         let reply = ask(socket, &request)
             .map_err(|error| Failure::new(Exit::Extend, "hear of the process that extends images", error))?;
         match reply.error {
@@ -199,20 +201,15 @@ fn answer(inputs: &Inputs, line: &str, log: &Log) -> Result<Option<Vec<String>>,
     let request: Request = serde_json::from_str(line).map_err(|error| failed(error.to_string()))?;
     let analyzed = files::SpecFile::parse(&request.analyzed).map_err(|error| failed(error.to_string()))?;
     let group = files::SpecFile::parse(&request.group).map_err(|error| failed(error.to_string()))?;
-    serve(inputs, if request.run { Target::Run } else { Target::Build }, &analyzed, &group, log)
+    let target = if request.run { Target::Run } else { Target::Build };
+    serve(inputs, Job { target, analyzed: &analyzed, group: &group }, log)
 }
 
-fn serve(
-    inputs: &Inputs,
-    target: Target,
-    analyzed: &Analyzed,
-    group: &Group,
-    log: &Log,
-) -> Result<Option<Vec<String>>, Failure> {
+fn serve(inputs: &Inputs, job: Job<'_>, log: &Log) -> Result<Option<Vec<String>>, Failure> {
     let extending = ExtendInputs::new(inputs)?;
-    match target {
-        Target::Build => extend_build(inputs, &extending, analyzed, group, log),
-        Target::Run => extend_run(inputs, &extending, analyzed, group, log).map(|()| None),
+    match job.target {
+        Target::Build => extend_build(inputs, &extending, job, log),
+        Target::Run => extend_run(inputs, &extending, job, log).map(|()| None),
     }
 }
 
@@ -220,11 +217,10 @@ fn serve(
 fn extend_build(
     inputs: &Inputs,
     extending: &ExtendInputs,
-    analyzed: &Analyzed,
-    group: &Group,
+    job: Job<'_>,
     log: &Log,
 ) -> Result<Option<Vec<String>>, Failure> {
-    let dockerfiles = extending.dockerfiles(group, Target::Build, analyzed.target(), log)?;
+    let dockerfiles = extending.dockerfiles(job.group, Target::Build, job.analyzed.target(), log)?;
     if dockerfiles.is_empty() {
         return Ok(None);
     }
@@ -270,13 +266,8 @@ fn image_here(inputs: &Inputs) -> Result<Image, Failure> {
 
 /// Extends the run image, in a directory of its own, in which it is unpacked if a step has to be carried
 /// out.
-fn extend_run(
-    inputs: &Inputs,
-    extending: &ExtendInputs,
-    analyzed: &Analyzed,
-    group: &Group,
-    log: &Log,
-) -> Result<(), Failure> {
+fn extend_run(inputs: &Inputs, extending: &ExtendInputs, job: Job<'_>, log: &Log) -> Result<(), Failure> {
+    let Job { analyzed, group, .. } = job;
     let dockerfiles = extending.dockerfiles(group, Target::Run, analyzed.target(), log)?;
     let kind = stores::kind(inputs)?;
     let store = stores::open(inputs, kind, log)?;

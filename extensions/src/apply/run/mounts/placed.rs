@@ -186,8 +186,8 @@ fn packed(root: &Root, changes: &Changes) -> Result<Packed, MountError> {
 
 fn unpack(root: &Root, packed: Packed) -> Result<(), MountError> {
     let nothing = IgnoreSet::default();
-    let limits = Limits { entries: u64::MAX, bytes: u64::MAX };
-    let rules = Unpack { root, below: Path::new(""), guard: Guard::new(&nothing), owner: None, limits };
+    let (guard, limits) = (Guard::new(&nothing), Limits::NONE);
+    let rules = Unpack { root, below: Path::new(""), guard, owner: None, limits };
     replay(&rules, std::io::BufReader::new(packed.tar), Some(&packed.mtimes))?;
     Ok(())
 }
