@@ -68,18 +68,37 @@ fn builder_base() -> &'static str {
     })
 }
 
-/// The lifecycle image: nothing but the lifecycle and a user, as in distroless images, and the directory that pack adds to it for a build.
+/// The lifecycle image: nothing but the lifecycle on a base that knows root, as it ships, and the directory that pack adds to it for a build.
 pub fn lifecycle() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
+        let base = lifecycle_base().import("lifecycle", &[PATH, "WORKDIR /layers"]);
         let mut root = Root::default();
-        root.directory("/etc", 0o755, 0);
-        root.file("/etc/passwd", b"root:x:0:0:root:/root:/sbin/nologin\n", 0o644);
-        add_lifecycle(&mut root);
         root.directory("/workspace", 0o755, CNB_ID);
-        root.directory("/tmp", 0o1777, 0);
-        root.import("lifecycle", &[PATH, "WORKDIR /layers"])
+        root.on(&with_lifecycle(&base))
     })
+}
+
+fn lifecycle_base() -> Root {
+    let mut root = Root::default();
+    root.directory("/etc", 0o755, 0);
+    root.file("/etc/passwd", b"root:x:0:0:root:/root:/sbin/nologin\n", 0o644);
+    root.directory("/tmp", 0o1777, 0);
+    root
+}
+
+/// The layers of the lifecycle image as tars, base first.
+pub fn lifecycle_layers() -> [Vec<u8>; 2] {
+    let mut root = Root::default();
+    add_lifecycle(&mut root);
+    [lifecycle_base(), root].map(Root::into_tar)
+}
+
+/// A release of the lifecycle as a tar: what `builder.toml` names, unzipped.
+pub fn release() -> Vec<u8> {
+    let mut root = Root::default();
+    add_release(&mut root, "/");
+    root.into_tar()
 }
 
 /// The run image of that version, with the lifecycle in it where an extender is to run there.
@@ -130,17 +149,41 @@ fn busybox_path() -> PathBuf {
 /// The layer that every lifecycle is: `/cnb` first.
 fn add_lifecycle(root: &mut Root) {
     root.directory("/cnb", 0o755, 0);
-    let version = lifecycle_version();
-    root.file("/cnb/lifecycle.toml", format!("[lifecycle]\nversion = \"{version}\"\n").as_bytes(), 0o644);
-    root.directory("/cnb/lifecycle", 0o755, 0);
-    for phase in binaries::PHASES {
-        root.file(&format!("/cnb/lifecycle/{phase}"), stripped(phase), 0o755);
+    add_release(root, "/cnb/");
+}
+
+/// Programs and links as they ship.
+fn add_release(root: &mut Root, to: &str) {
+    root.file(&format!("{to}lifecycle.toml"), descriptor().as_bytes(), 0o644);
+    root.directory(&format!("{to}lifecycle"), 0o755, 0);
+    for program in PROGRAMS {
+        root.file(&format!("{to}lifecycle/{program}"), stripped(program), 0o755);
+    }
+    for phase in binaries::PHASES.iter().filter(|phase| !PROGRAMS.contains(phase)) {
+        root.link(&format!("{to}lifecycle/{phase}"), PROGRAMS[0]);
     }
     for name in ["lifecycle", "launcher"] {
         for kind in ["cdx", "spdx", "syft"] {
-            root.file(&format!("/cnb/lifecycle/{name}.sbom.{kind}.json"), b"{}\n", 0o644);
+            root.file(&format!("{to}lifecycle/{name}.sbom.{kind}.json"), b"{}\n", 0o644);
         }
     }
+}
+
+/// The programs that ship; the other phases are links to the first.
+const PROGRAMS: [&str; 4] = ["lifecycle", "builder", "detector", "launcher"];
+
+/// The label and the part of `lifecycle.toml` that tell the versions.
+pub const APIS: &str = concat!(
+    r#"{"buildpack":{"deprecated":[],"supported":["0.7","0.8","0.9","0.10","0.11","0.12"]},"#,
+    r#""platform":{"deprecated":[],"supported":["0.7","0.8","0.9","0.10","0.11","0.12","0.13","0.14","0.15"]}}"#
+);
+
+fn descriptor() -> String {
+    let apis: serde_json::Value = serde_json::from_str(APIS).expect("the constant is JSON");
+    let oldest = serde_json::json!({ "buildpack": "0.7", "platform": "0.7" });
+    let lifecycle = serde_json::json!({ "version": lifecycle_version() });
+    let file = serde_json::json!({ "api": oldest, "apis": apis, "lifecycle": lifecycle });
+    toml::to_string(&file).expect("texts are TOML")
 }
 
 /// What our phases answer to `-version`.
@@ -154,21 +197,21 @@ pub fn lifecycle_version() -> &'static str {
     })
 }
 
-/// A phase without symbols: of the debug profile, most of a binary is symbols.
-fn stripped(phase: &str) -> &'static [u8] {
+/// A program without symbols: of the debug profile, most of a binary is symbols.
+fn stripped(program: &str) -> &'static [u8] {
     static ALL: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
         let work = tempfile::tempdir().expect("a temporary directory can be made");
-        let each = |phase: &str| {
-            let (from, to) = (binaries::directory().join(phase), work.path().join(phase));
+        let each = |program: &str| {
+            let (from, to) = (binaries::directory().join(program), work.path().join(program));
             let stripped = Command::new("strip").arg("-o").arg(&to).arg(&from).status();
             let done = stripped.is_ok_and(|status| status.success());
             let path = if done { &to } else { &from };
-            (phase.to_owned(), fs::read(path).expect("a binary can be read"))
+            (program.to_owned(), fs::read(path).expect("a binary can be read"))
         };
-        binaries::PHASES.iter().map(|phase| each(phase)).collect()
+        PROGRAMS.iter().map(|program| each(program)).collect()
     });
-    all.iter().find(|(name, _)| name == phase).map(|(_, bytes)| bytes.as_slice()).expect("a phase")
+    all.iter().find(|(name, _)| name == program).map(|(_, bytes)| bytes.as_slice()).expect("a program")
 }
 
 /// An image's files, being put together.
@@ -217,9 +260,13 @@ impl Root {
         }
     }
 
+    fn into_tar(self) -> Vec<u8> {
+        self.tar.expect("there are files").into_inner().expect("memory takes any bytes")
+    }
+
     /// The image of these files, under a name that follows from its content; made once.
     fn import(self, kind: &str, changes: &[&str]) -> String {
-        let tar = self.tar.expect("an image has files").into_inner().expect("memory takes any bytes");
+        let tar = self.into_tar();
         let mut identity = tar.clone();
         identity.extend(changes.concat().bytes());
         let name = name_of(kind, &identity);
@@ -236,7 +283,7 @@ impl Root {
 
     /// The image `base` with these files on top.
     fn on(self, base: &str) -> String {
-        let tar = self.tar.expect("a layer has files").into_inner().expect("memory takes any bytes");
+        let tar = self.into_tar();
         let mut identity = tar.clone();
         identity.extend(base.bytes());
         let name = name_of("extended", &identity);

@@ -19,6 +19,7 @@ mod networks;
 mod packages;
 mod platforms;
 mod platforms_on_kubernetes;
+mod platforms_with_pack;
 mod rebasable;
 mod reproducible;
 mod scale;
