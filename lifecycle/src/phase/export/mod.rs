@@ -17,6 +17,7 @@
 mod cache;
 mod compose;
 mod content;
+mod elsewhere;
 mod extended;
 mod labels;
 mod sbom;
@@ -191,6 +192,7 @@ pub fn export(inputs: &Export<'_>, log: &Log) -> Result<Report, ExportError> {
         .ok_or_else(|| ExportError::NoRunImage(inputs.run_image.to_string()))?;
     let previous = previous_image(inputs, log)?;
     tell_target(inputs, log);
+    tell_elsewhere(inputs, log);
     let extended = inputs.extended.map(extended::read).transpose()?;
     if inputs.api.copies_lifecycle_sbom() {
         sbom::copy(inputs, log)?;
@@ -255,6 +257,15 @@ fn tell_previous(inputs: &Export<'_>, previous: &ImageName, log: &Log) {
     match previous {
         ImageName::ImageId(id) => log.debug(format!("Reusing layers from image with id '{}'", id.hex())),
         name => log.info(format!("Reusing layers from image '{}'", inputs.store.shown(name))),
+    }
+}
+
+/// Says which images are on another registry than the app image.
+fn tell_elsewhere(inputs: &Export<'_>, log: &Log) {
+    let previous = inputs.previous.map(|previous| ("previous image", previous.image));
+    let sources: Vec<_> = std::iter::once(("run image", inputs.run_image)).chain(previous).collect();
+    for text in elsewhere::tell(&inputs.names[0], &sources) {
+        log.info(text);
     }
 }
 
