@@ -149,12 +149,6 @@ impl PlatformApi {
         self >= Self::V0_10
     }
 
-    /// Operators give variables in `<build-config>/env`. The peer reads the default directory at
-    /// every version; so do we. Spec: platform.md 0.11.
-    pub fn has_build_config(self) -> bool {
-        self >= Self::V0_11
-    }
-
     /// The launcher's and the lifecycle's own SBOM files are copied. Spec: platform.md 0.11.
     pub fn copies_lifecycle_sbom(self) -> bool {
         self >= Self::V0_11
@@ -172,11 +166,6 @@ impl PlatformApi {
 
     /// Extensions may extend and switch the run image. Spec: platform.md 0.12.
     pub fn extends_run_image(self) -> bool {
-        self >= Self::V0_12
-    }
-
-    /// Images can be exported to an OCI layout. Spec: platform.md 0.12.
-    pub fn has_layout(self) -> bool {
         self >= Self::V0_12
     }
 
@@ -236,11 +225,6 @@ impl BuildpackApi {
         self >= Self::V0_9
     }
 
-    /// Image extensions exist. Spec: image_extension.md 0.9.
-    pub fn has_extensions(self) -> bool {
-        self >= Self::V0_9
-    }
-
     /// `targets` replace `stacks`, and `CNB_TARGET_*` are set. Spec: buildpack.md 0.10.
     pub fn has_targets(self) -> bool {
         self >= Self::V0_10
@@ -249,11 +233,6 @@ impl BuildpackApi {
     /// `run.Dockerfile` may hold more than `FROM`. Spec: image_extension.md 0.10.
     pub fn extends_run_image(self) -> bool {
         self >= Self::V0_10
-    }
-
-    /// Extensions may bring build contexts. Spec: image_extension.md 0.11.
-    pub fn has_extension_contexts(self) -> bool {
-        self >= Self::V0_11
     }
 
     /// `exec-env` and `CNB_EXEC_ENV`. Spec: buildpack.md 0.12.
