@@ -107,7 +107,7 @@ impl Pack {
         }
     }
 
-    /// pack gives the build's user the directory of layouts.
+    /// The build's user has the directory of layouts: pack makes it as its own user.
     fn own_layouts(&self) {
         if let Target::Layout(directory) = &self.target {
             let path = directory.path().display().to_string();
@@ -117,6 +117,10 @@ impl Pack {
     }
 
     fn begin(&self) -> Build {
+        if let Some(layout) = self.layout("app") {
+            std::fs::create_dir_all(layout).expect("the layout's directory is ours");
+            self.own_layouts();
+        }
         let host = self.registry.is_some(); // on loopback: `--network host`
         Build {
             layers: Owned::volume("pack-layers"),
@@ -133,13 +137,35 @@ impl Pack {
                 step.option("--security-opt", "label=disable").mount(&socket(), "/var/run/docker.sock")
             }
             Target::Registry => confined(step).env("CNB_REGISTRY_AUTH", "{}"),
-            Target::Layout(directory) => confined(step)
-                .env("CNB_REGISTRY_AUTH", "{}")
-                .env("CNB_USE_LAYOUT", "true")
-                .env("CNB_LAYOUT_DIR", "/layout-repo")
-                .env("CNB_EXPERIMENTAL_MODE", "warn")
-                .mount(&directory.path().display().to_string(), "/layout-repo"),
+            Target::Layout(_) => {
+                let step = confined(step)
+                    .env("CNB_REGISTRY_AUTH", "{}")
+                    .env("CNB_USE_LAYOUT", "true")
+                    .env("CNB_LAYOUT_DIR", "/layout-repo")
+                    .env("CNB_EXPERIMENTAL_MODE", "warn");
+                self.with_layouts(step)
+            }
         }
+    }
+
+    /// The layouts of run and app image alone. pack 0.40 does not give them to the analyzer, without which no
+    /// lifecycle builds to layouts in five phases.
+    fn with_layouts(&self, step: Step) -> Step {
+        [("run", ",readonly"), ("app", "")].into_iter().fold(step, |step, (image, mode)| {
+            let source = self.layout(image).expect("a layout");
+            let target = format!("/layout-repo/{}/latest", self.name(image));
+            step.option("--mount", format!("type=bind,source={},target={target}{mode}", source.display()))
+        })
+    }
+
+    /// The name of a second tag; a layout's would be where nothing is mounted.
+    fn tag(&self) -> String {
+        if matches!(self.target, Target::Layout(_)) { String::new() } else { self.name("app:two") }
+    }
+
+    fn tag_flag(&self) -> String {
+        let tag = self.tag();
+        if tag.is_empty() { tag } else { format!("-tag {tag}") }
     }
 
     fn trusted(&self, build: &Build) -> Step {
@@ -169,8 +195,10 @@ impl Pack {
         application(&files, "/workspace")
     }
 
+    /// A builder's images for applications: those of its `run` and that of its `stack`.
     fn run_toml(&self) -> Vec<u8> {
-        file("/layers/run.toml", &format!("[[images]]\n  image = \"{}\"\n", self.name("run")))
+        let image = format!("[[images]]\n  image = \"{}\"\n\n", self.name("run"));
+        file("/layers/run.toml", &image.repeat(2))
     }
 
     /// `pack build --trust-builder`.
@@ -178,10 +206,10 @@ impl Pack {
         let build = self.begin();
         let daemon = if self.is_daemon() { "-daemon -launch-cache /launch-cache" } else { "" };
         let skip = if self.clear_cache { "-skip-restore" } else { "" };
-        let (run, tag, app) = (self.name("run"), self.name("app:two"), self.name("app"));
+        let (run, tag, app) = (self.name("run"), self.tag_flag(), self.name("app"));
         let cache = self.cache_flag();
         let line = format!(
-            "/cnb/lifecycle/creator {daemon} -app /workspace -cache-dir /cache -run-image {run} -tag {tag} {skip} {cache} {app}"
+            "/cnb/lifecycle/creator {daemon} -app /workspace -cache-dir /cache -run-image {run} {tag} {skip} {cache} {app}"
         );
         let step = self.with_images(container(&build, &self.builder));
         let mut step = self.cached(step).copy_in(project()).copy_in(self.app());
@@ -207,14 +235,14 @@ impl Pack {
     }
 
     fn analyze(&self, build: &Build) -> Outcome {
-        let (run, tag, app) = (self.name("run"), self.name("app:two"), self.name("app"));
+        let (run, tag, app) = (self.name("run"), self.tag_flag(), self.name("app"));
         let daemon = if self.is_daemon() { "-daemon" } else { "" };
         // Given for layouts too, where it must only be warned of.
         let launch = if matches!(self.target, Target::Registry) { "" } else { "-launch-cache /launch-cache" };
         let skip = if self.clear_cache { "-skip-layers" } else { "" };
         let cache = self.cache_flag();
         let line = format!(
-            "/cnb/lifecycle/analyzer {cache} {daemon} -run /layers/run.toml -run-image {run} -tag {tag} {launch} {skip} {app}"
+            "/cnb/lifecycle/analyzer {cache} {daemon} -run /layers/run.toml -run-image {run} {tag} {launch} {skip} {app}"
         );
         let mut step = self.trusted(build).copy_in(self.run_toml());
         if self.is_daemon() {
@@ -237,7 +265,7 @@ impl Pack {
         let line = format!("/cnb/lifecycle/restorer {skip} {cache} {image} {daemon}");
         let mut step = self.cached(self.trusted(build));
         if self.with_extension {
-            step = step.mount(&self.kaniko.name, "/kaniko");
+            step = step.mount(&self.kaniko.name, "/kaniko").env("CNB_REGISTRY_AUTH", "{}");
         }
         step.run(&words(&line))
     }
@@ -262,7 +290,7 @@ impl Pack {
 
     fn export(&self, build: &Build) -> Outcome {
         let daemon = if self.is_daemon() { "-daemon -launch-cache /launch-cache" } else { "" };
-        let (app, tag) = (self.name("app"), self.name("app:two"));
+        let (app, tag) = (self.name("app"), self.tag());
         let cache = self.cache_flag();
         let line = format!(
             "/cnb/lifecycle/exporter {daemon} -app /workspace -cache-dir /cache -run /layers/run.toml {cache} {app} {tag}"
@@ -291,11 +319,16 @@ impl Pack {
         self.lock().clone()
     }
 
+    /// How many names a build gives the app image.
+    pub fn tags(&self) -> usize {
+        if self.tag().is_empty() { 1 } else { 2 }
+    }
+
     /// Puts the app on the run image that is published now.
     pub fn rebase(&self) -> Outcome {
         let build = self.begin();
         let daemon = if self.is_daemon() { "-daemon" } else { "" };
-        let (app, tag) = (self.name("app"), self.name("app:two"));
+        let (app, tag) = (self.name("app"), self.tag());
         let line = format!("/cnb/lifecycle/rebaser {daemon} -report /tmp/report.toml {app} {tag}");
         self.trusted(&build).run(&words(&line))
     }
