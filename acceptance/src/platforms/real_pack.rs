@@ -90,6 +90,11 @@ impl RealPack {
         self.home.path().join(relative)
     }
 
+    /// Where a layout of the application is built: pack names its caches after the directory.
+    pub fn layout(&self) -> PathBuf {
+        self.path(&self.mark)
+    }
+
     fn configure(&self) {
         for directory in ["pack", "docker"] {
             fs::create_dir(self.path(directory)).expect("the directory is ours");
@@ -213,9 +218,9 @@ impl RealPack {
         self.run(&[&common[..], &registry_is_on_loopback, &trust, further].concat())
     }
 
-    /// Builds the sample application to the layout at `directory`, of the run image under its name
-    /// without a port.
-    pub fn build_layout(&self, directory: &Path) -> Outcome {
+    /// Builds the sample application to a layout, of the run image under its name without a port.
+    pub fn build_layout(&self) -> Outcome {
+        let directory = &self.layout();
         fs::create_dir_all(directory).expect("the directory is ours");
         if is_root() {
             chown(directory, Some(CNB_ID), Some(CNB_ID)).expect("root may change owners");
@@ -232,7 +237,8 @@ impl RealPack {
     }
 
     /// The app of a layout, brought into the engine: with the run image's layers, where they were left out.
-    pub fn load_layout(&self, directory: &Path) -> AppImage {
+    pub fn load_layout(&self) -> AppImage {
+        let directory = self.layout();
         let run = self.path("pack/layout-repo").join(NAME).join(&self.mark).join("run/latest/blobs/sha256");
         for entry in fs::read_dir(run).expect("pack has brought the run image").flatten() {
             let target = directory.join("blobs/sha256").join(entry.file_name());
